@@ -1,0 +1,77 @@
+//! What a request asks of its counters, and what they answer. Pure: [`settle`] takes counters and leaves counters; a
+//! store only brings them together under its locks.
+
+use smallvec::SmallVec;
+
+use crate::{
+    limit::{Counter, Limit, Standing, Wait},
+    request::Ask,
+    units::Timestamp,
+};
+
+/// The name of one counter: a keyed 128-bit hash of an injective encoding, so that two never meet by accident and no
+/// client can make them meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterKey(pub u128);
+
+/// One descriptor's ask of one counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'p> {
+    pub key: CounterKey,
+    pub limit: &'p Limit,
+    pub ask: Ask,
+    pub role: Role,
+    /// The descriptor it comes from. The charges of one descriptor and one role stand together or not at all.
+    pub descriptor: u32,
+}
+
+/// What a charge's refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// No room: the request is refused.
+    Enforced,
+    /// No room: the request is refused if no quota descriptor has room.
+    Quota,
+    /// Charged in full, room or not, request refused or not; refused only where nothing was left before.
+    Overdraw,
+    /// Decided after the others, on requests that they let through; refuses nothing.
+    Shadow,
+}
+
+/// All charges of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Charges<'p> {
+    pub way: Way,
+    /// In the order of the descriptors.
+    pub list: SmallVec<[Charge<'p>; 8]>,
+}
+
+/// How the charges of a request hang together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// All are looked at; only if all have room all are charged.
+    #[default]
+    AllOrNone,
+    /// `count_denied`: each is charged on its own, refused ones too, as envoyproxy/ratelimit does.
+    EachAlone,
+}
+
+/// What became of one charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// There was room. A refund always fits.
+    pub fits: bool,
+    /// The counter after this charge; on a refused request, as the whole request left it.
+    pub standing: Standing,
+    /// When this charge would find room, given what the request's earlier ones ask of the same counter.
+    pub wait: Wait,
+}
+
+/// What became of all charges of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Whether the request was refused for want of room.
+    pub refused: bool,
+    /// One a charge, in the same order.
+    pub list: SmallVec<[Verdict; 8]>,
+}

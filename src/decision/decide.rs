@@ -1,0 +1,4 @@
+//! From verdicts to a decision.
+
+/// TODO
+pub fn decide() {}

@@ -1,0 +1,4 @@
+//! From matches to charges.
+
+/// TODO
+pub fn plan() {}

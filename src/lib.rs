@@ -1,0 +1,47 @@
+//! tallygate: a rate-limit decision service for Envoy.
+//!
+//! # The life of a request
+//!
+//! **receive** (decoded as a view over its bytes) → **snapshot** (the rules of one generation; the clock, read once) →
+//! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only `await`: all limits checked, then
+//! all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics, sampled log).
+//!
+//! # Layers
+//!
+//! Each module imports only from layers below its own; modules of one layer never import each other. A test holds the
+//! source against this table.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 12 | cli |
+//! | 11 | app |
+//! | 10 | grpc, http, admin |
+//! | 9 | reload |
+//! | 8 | live |
+//! | 7 | health |
+//! | 6 | store, config |
+//! | 5 | clock, telemetry |
+//! | 4 | render |
+//! | 3 | decision |
+//! | 2 | rules, charge |
+//! | 1 | limit |
+//! | 0 | units, bounds, request |
+
+// Layers 0 to 4: the pure core.
+pub mod bounds;
+pub mod charge;
+pub mod decision;
+pub mod limit;
+pub mod render;
+pub mod request;
+pub mod rules;
+pub mod units;
+
+// The counters in memory, which the core's benches and model checks need too.
+pub mod store;
+
+// The shell.
+#[cfg(feature = "serve")]
+pub mod config;
+#[cfg(feature = "serve")]
+pub mod grpc;

@@ -1,0 +1,1 @@
+//! Dynamic metadata: what access logs and other filters read.

@@ -1,0 +1,1 @@
+//! Templates of headers and bodies: compiled to pieces when rules load.

@@ -1,0 +1,1 @@
+//! Escaping: text that clients sent, put where it can do no harm.

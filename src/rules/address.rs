@@ -1,0 +1,1 @@
+//! Addresses: normalising, and the networks that counters and rules name.

@@ -1,0 +1,28 @@
+//! One level of rules: for each key, what may match its value, cheapest first.
+
+use hashbrown::HashMap;
+
+use super::{Matcher, RuleIndex};
+
+/// The rules of one level, indexed by key and then by how they match.
+#[derive(Debug, Default)]
+pub struct Level {
+    keys: HashMap<Box<[u8]>, ()>,
+}
+
+impl Level {
+    /// Adds one matcher of a rule; a rule with a list of values adds one for each.
+    ///
+    /// # Errors
+    ///
+    /// The rule that already stands at exactly this place; the level is unchanged.
+    pub fn insert(&mut self, key: &[u8], matcher: Matcher, rule: RuleIndex) -> Result<(), RuleIndex> {
+        let _ = (key, matcher, rule);
+        todo!("insert")
+    }
+
+    /// Whether it has no rules: its parent is a leaf.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}

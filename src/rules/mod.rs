@@ -1,0 +1,186 @@
+//! Compiled rule sets and matching. Pure: no YAML, no clock, no counters.
+//!
+//! A [`Rules`] is built once by `config` and then only read. Looking up exact values, paths and networks costs the
+//! same with ten rules and with a hundred thousand.
+
+pub mod address;
+pub mod find;
+pub mod identity;
+pub mod level;
+pub mod path;
+pub mod pattern;
+pub mod value;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+pub use find::Match;
+pub use level::Level;
+pub use value::Value;
+
+use crate::limit::Limit;
+
+/// One generation of rules: everything that decides, of all files together.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub domains: HashMap<Box<[u8]>, Domain>,
+    /// Rules are numbered from 0 over all domains, so that what belongs to a rule elsewhere (its responses, its
+    /// metrics) is an index away. This is how many there are.
+    pub rule_count: u32,
+    /// Likewise for limits.
+    pub limit_count: u32,
+}
+
+/// All rules of one domain.
+#[derive(Debug)]
+pub struct Domain {
+    pub name: Box<str>,
+    /// Refused requests are charged too, as envoyproxy/ratelimit does.
+    pub count_denied: bool,
+    pub request_limits: RequestLimits,
+    /// Stands in where a request brings a limit for a descriptor that no rule matches.
+    pub request_rule: Rule,
+    pub top: Level,
+    /// What the levels point to.
+    pub rules: Vec<Rule>,
+}
+
+/// What a limit that comes with the request may do (`request_limits`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestLimits {
+    /// Replaces the rule's.
+    #[default]
+    Use,
+    /// Is enforced beside the rule's, so that it can only lower.
+    AtMost,
+    Ignore,
+}
+
+/// The place of a rule in [`Domain::rules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIndex(pub u32);
+
+/// One checked rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its number over all domains.
+    pub id: u32,
+    /// What operators see: in headers, metrics, metadata and logs. Unique in the domain.
+    pub name: Box<str>,
+    pub place: Place,
+    pub action: Action,
+    /// Its windows, in the order they were written; empty unless the action is [`Action::Limits`].
+    pub limits: Box<[RuleLimit]>,
+    pub mode: Mode,
+    /// Hits are charged in full, and refused only when nothing was left before.
+    pub overdraw: bool,
+    /// How each of its levels is counted, outermost first; as many as the rule is deep.
+    pub counted: Box<[Counted]>,
+    /// Names of the limits that are dropped from a request which this rule matches.
+    pub replaces: BTreeSet<NameId>,
+    pub expose: Expose,
+    pub report: Report,
+    /// The place of its response in the list that `render` answers from.
+    pub response: u32,
+    /// Returned as dynamic metadata where the descriptor passes.
+    pub metadata: Option<Arc<Value>>,
+    /// The next level; empty for a leaf.
+    pub children: Level,
+}
+
+/// Where a rule stands, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: u32,
+}
+
+/// What a matched rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Its windows decide.
+    Limits,
+    /// A parent or an allow-list entry: no limit, and nothing said.
+    Open,
+    /// `unlimited: true`: no limit, and the status says so.
+    Unlimited,
+    /// The whole request passes and charges nothing.
+    Exempt,
+    /// Refused without a counter.
+    Deny,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Enforce,
+    Shadow,
+    Quota,
+}
+
+/// When the client may see this rule's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expose {
+    #[default]
+    Always,
+    OnDeny,
+    Never,
+}
+
+/// Which window an accepted request reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Report {
+    /// The one with the smallest share of its limit left.
+    #[default]
+    Nearest,
+    First,
+}
+
+/// One window of a rule.
+#[derive(Clone, Debug)]
+pub struct RuleLimit {
+    /// Its number over all domains.
+    pub id: u32,
+    /// Unique in its rule: as written, else from the window (`minute`, `30s`).
+    pub name: Box<str>,
+    /// The name as written in the file; only such a one is shown in statuses and can be replaced.
+    pub written_name: Option<NameId>,
+    pub limit: Limit,
+    /// Decided after the enforced ones and shown to no client.
+    pub shadow: bool,
+    /// Tells the counters of one descriptor apart: from the window, the algorithm and `shadow`, and from nothing else.
+    /// See [`identity::window_salt`].
+    pub salt: u64,
+}
+
+/// A name that a limit carries in the file, numbered over all domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(pub u32);
+
+/// How one level of a rule names its counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Each value has a counter.
+    Value,
+    /// Each address has a counter, an IPv6 one its network of so many bits; what is no address counts as the value.
+    Address { ipv6_prefix: u8 },
+    /// Each path has a counter, normalised as for matching.
+    Path,
+    /// All values share one counter, named by this text (the pattern).
+    Shared(Box<[u8]>),
+}
+
+/// What one rule matches at its level, checked.
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    /// Any value: a key-only rule.
+    Any,
+    /// This value, byte for byte (an address: normalised).
+    Value(Box<[u8]>),
+    Path(path::Template),
+    Network(IpNet),
+    Pattern(pattern::Pattern),
+}
