@@ -21,7 +21,7 @@ pub(super) fn at(limit: &Limit, counter: Counter, now: Timestamp) -> Counter {
 }
 
 pub(super) fn has_room(limit: &Limit, counter: Counter, hits: u64) -> bool {
-    limit.count.checked_sub(counter.used).is_some_and(|left| left >= hits)
+    hits <= limit.count.saturating_sub(counter.used)
 }
 
 pub(super) fn take(counter: Counter, hits: u64) -> Counter {
@@ -47,5 +47,91 @@ pub(super) fn standing(limit: &Limit, counter: Counter, now: Timestamp) -> Stand
         used: counter.used,
         available: limit.count.saturating_sub(counter.used),
         reset: counter.until.since(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        limit::{Algorithm, Window},
+        units::Nanos,
+    };
+
+    fn limit(count: u64, millis: u64) -> Limit {
+        Limit { count, window: Window::Length(Nanos::from_millis(millis)), algorithm: Algorithm::FixedWindow }
+    }
+
+    #[test]
+    fn a_window_ends_at_its_edge_and_not_a_nanosecond_earlier() {
+        let limit = limit(5, 1_000);
+        let counter = take(at(&limit, Counter::default(), Timestamp::from_secs(10)), 5);
+        for (now, used) in [(10_000_000_000, 5), (10_999_999_999, 5), (11_000_000_000, 0)] {
+            assert_eq!(at(&limit, counter, Timestamp(now)).used, used, "at {now}");
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_by_less_than_a_window_starts_none_again() {
+        let limit = limit(5, 1_000);
+        let counter = take(at(&limit, Counter::default(), Timestamp::from_secs(10)), 5);
+        assert_eq!(at(&limit, counter, Timestamp(9_100_000_000)).used, 5, "set back by a second");
+        let years_back = at(&limit, counter, Timestamp::from_secs(1));
+        assert_eq!(years_back, Counter { used: 0, until: Timestamp::from_secs(2) }, "nobody waits for years");
+    }
+
+    proptest! {
+        #[test]
+        fn after_a_refusal_every_earlier_try_fails_and_the_promised_one_passes(
+            count in 0u64..100, millis in 1u64..100_000, start in 0u64..1 << 60, used in 0u64..150, hits in 1u64..120,
+            early in 1u64..1 << 40,
+        ) {
+            let limit = limit(count, millis);
+            let now = Timestamp(start);
+            let counter = take(at(&limit, Counter::default(), now), used);
+            match wait(&limit, counter, now, hits) {
+                Wait::None => prop_assert!(used + hits <= count),
+                Wait::Never => prop_assert!(hits > count),
+                Wait::For(length) => {
+                    let then = now.plus(length);
+                    prop_assert!(has_room(&limit, at(&limit, counter, then), hits));
+                    let earlier = Timestamp(then.0.saturating_sub(early).max(now.0));
+                    prop_assert!(!has_room(&limit, at(&limit, counter, earlier), hits));
+                }
+            }
+        }
+
+        #[test]
+        fn any_interval_of_a_windows_length_admits_at_most_twice_the_limit(
+            count in 1u64..20, steps in prop::collection::vec((0u64..700, 1u64..4), 1..80),
+        ) {
+            let limit = limit(count, 1_000);
+            let (mut now, mut counter, mut admitted) = (0, Counter::default(), Vec::new());
+            for (step, hits) in steps {
+                now += step;
+                counter = at(&limit, counter, Timestamp::from_millis(now));
+                if has_room(&limit, counter, hits) {
+                    counter = take(counter, hits);
+                    admitted.push((now, hits));
+                }
+            }
+            for &(start, _) in &admitted {
+                let sum: u64 = admitted.iter().filter(|(t, _)| (start..start + 1_000).contains(t)).map(|(_, h)| h).sum();
+                prop_assert!(sum <= 2 * count, "{sum} hits from {start} ms on");
+            }
+        }
+    }
+
+    #[test]
+    fn twice_the_limit_is_reached_at_an_edge() {
+        let limit = limit(5, 1_000);
+        let mut counter = Counter::default();
+        for now in [1_999, 2_000] {
+            counter = at(&limit, counter, Timestamp::from_millis(now));
+            assert!(has_room(&limit, counter, 5), "at {now} ms");
+            counter = take(counter, 5);
+        }
     }
 }

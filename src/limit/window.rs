@@ -173,3 +173,69 @@ impl Calendar {
         Some((start, start.plus(Nanos::from_secs(3_600))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn calendar(unit: CalendarUnit, zone: &str, anchor_day: u8) -> Window {
+        let zone = jiff::tz::TimeZone::get(zone).expect("a bundled zone");
+        Window::Calendar(Calendar { unit, zone, anchor_day })
+    }
+
+    fn instant(text: &str) -> Timestamp {
+        let instant: jiff::Timestamp = text.parse().expect("a timestamp");
+        Timestamp(u64::try_from(instant.as_nanosecond()).expect("after 1970"))
+    }
+
+    #[test]
+    fn calendar_windows_start_where_the_calendar_says() {
+        use CalendarUnit::{Day, Hour, Month, Week, Year};
+        let rows = [
+            // unit, zone, anchor, now, start, end
+            (Week, "UTC", 1, "2026-11-22T23:59:59Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (Week, "UTC", 1, "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+            (Month, "UTC", 1, "2024-02-29T12:00:00Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+            (Month, "UTC", 31, "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2026-03-31T00:00:00Z"),
+            (Month, "UTC", 31, "2026-02-27T23:59:59Z", "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z"),
+            (Month, "UTC", 15, "2026-01-03T00:00:00Z", "2025-12-15T00:00:00Z", "2026-01-15T00:00:00Z"),
+            (Year, "UTC", 1, "2026-11-22T00:00:00Z", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            (Year, "UTC", 6, "2026-01-02T00:00:00Z", "2025-01-06T00:00:00Z", "2026-01-06T00:00:00Z"),
+            (Month, "Europe/Berlin", 1, "2026-03-31T21:59:59Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+            // Daylight saving: a day of 23 and one of 25 hours.
+            (Day, "Europe/Berlin", 1, "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            (Day, "Europe/Berlin", 1, "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            // Midnight does not exist: the day begins at one o'clock.
+            (Day, "America/Havana", 1, "2026-03-08T05:00:00Z", "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z"),
+            (Day, "America/Havana", 1, "2026-03-08T04:59:59Z", "2026-03-07T05:00:00Z", "2026-03-08T05:00:00Z"),
+            (Hour, "Asia/Kolkata", 1, "2026-11-22T10:15:00Z", "2026-11-22T09:30:00Z", "2026-11-22T10:30:00Z"),
+        ];
+        for (unit, zone, anchor, now, start, end) in rows {
+            let around = calendar(unit, zone, anchor).around(instant(now));
+            assert_eq!(around, (instant(start), instant(end)), "{unit:?} in {zone} from day {anchor} at {now}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_instant_lies_in_exactly_one_window_and_windows_touch(
+            now in 0u64..100 * 366 * DAY * 1_000_000_000, anchor in 1u8..=31,
+            unit in prop::sample::select(vec![
+                CalendarUnit::Hour, CalendarUnit::Day, CalendarUnit::Week, CalendarUnit::Month, CalendarUnit::Year,
+            ]),
+            zone in prop::sample::select(vec!["UTC", "America/Havana", "Europe/Berlin", "Asia/Kolkata",
+                "Australia/Lord_Howe", "Pacific/Apia"]),
+        ) {
+            let window = calendar(unit, zone, anchor);
+            let now = Timestamp(now + 400 * DAY * 1_000_000_000);
+            let (start, end) = window.around(now);
+            prop_assert!(start <= now && now < end);
+            prop_assert!(end.since(start) <= window.longest());
+            prop_assert_eq!(window.around(start), (start, end));
+            prop_assert_eq!(window.around(Timestamp(end.0 - 1)), (start, end));
+            prop_assert_eq!(window.around(end).0, end);
+        }
+    }
+}

@@ -1,12 +1,15 @@
-//! What a request asks of its counters, and what they answer. Pure: [`settle`] takes counters and leaves counters; a
+//! What a request asks of its counters, and what they answer. Pure: [`settle()`] takes counters and leaves counters; a
 //! store only brings them together under its locks.
+
+mod settle;
 
 use smallvec::SmallVec;
 
+pub use settle::settle;
+
 use crate::{
-    limit::{Counter, Limit, Standing, Wait},
+    limit::{Limit, Standing, Wait},
     request::Ask,
-    units::Timestamp,
 };
 
 /// The name of one counter: a keyed 128-bit hash of an injective encoding, so that two never meet by accident and no
@@ -21,7 +24,8 @@ pub struct Charge<'p> {
     pub limit: &'p Limit,
     pub ask: Ask,
     pub role: Role,
-    /// The descriptor it comes from. The charges of one descriptor and one role stand together or not at all.
+    /// The descriptor it comes from. The charges of one descriptor and one role stand together in the list, and are
+    /// charged together or not at all.
     pub descriptor: u32,
 }
 
@@ -42,6 +46,8 @@ pub enum Role {
 #[derive(Clone, Debug, Default)]
 pub struct Charges<'p> {
     pub way: Way,
+    /// The request is refused whatever its counters say (a `deny` rule); what is charged all the same still is.
+    pub denied: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
 }
@@ -70,7 +76,7 @@ pub struct Verdict {
 /// What became of all charges of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdicts {
-    /// Whether the request was refused for want of room.
+    /// Whether the request is refused.
     pub refused: bool,
     /// One a charge, in the same order.
     pub list: SmallVec<[Verdict; 8]>,

@@ -1,0 +1,205 @@
+//! Decides the charges of one request over the counters they meet.
+
+use smallvec::SmallVec;
+
+use super::{Charge, Charges, Role, Verdict, Verdicts, Way};
+use crate::{
+    limit::{Counter, Wait},
+    request::Ask,
+    units::Timestamp,
+};
+
+/// Decides `charges` at `now` and leaves `counters` as they stand afterwards.
+///
+/// `slot_of` names, for each charge, the place of its counter in `counters`: charges that meet on one counter name the
+/// same place, and see what the earlier ones took or gave back.
+pub fn settle(charges: &Charges<'_>, slot_of: &[u32], counters: &mut [Counter], now: Timestamp) -> Verdicts {
+    debug_assert_eq!(charges.list.len(), slot_of.len());
+    for (charge, &slot) in charges.list.iter().zip(slot_of) {
+        let counter = &mut counters[slot as usize];
+        *counter = charge.limit.at(*counter, now);
+    }
+    let mut table = Table { charges, slot_of, counters, now };
+    match charges.way {
+        Way::AllOrNone => table.all_or_none(),
+        Way::EachAlone => table.each_alone(),
+    }
+}
+
+/// The charges laid beside their counters.
+struct Table<'t, 'p> {
+    charges: &'t Charges<'p>,
+    slot_of: &'t [u32],
+    counters: &'t mut [Counter],
+    now: Timestamp,
+}
+
+/// Whether a request passes, as its descriptors are looked at one by one.
+#[derive(Default)]
+struct Tally {
+    no_room: bool,
+    quota_seen: bool,
+    quota_room: bool,
+}
+
+impl Tally {
+    fn count(&mut self, role: Role, fits: bool) {
+        match role {
+            Role::Enforced | Role::Overdraw => self.no_room |= !fits,
+            Role::Quota => {
+                self.quota_seen = true;
+                self.quota_room |= fits;
+            }
+            Role::Shadow => {}
+        }
+    }
+
+    fn refused(&self) -> bool {
+        self.no_room || (self.quota_seen && !self.quota_room)
+    }
+}
+
+impl Table<'_, '_> {
+    fn all_or_none(&mut self) -> Verdicts {
+        let before: SmallVec<[Counter; 8]> = SmallVec::from_slice(self.counters);
+        let mut list: SmallVec<[Verdict; 8]> = SmallVec::from_elem(Verdict::default(), self.charges.list.len());
+        let mut tally = Tally { no_room: self.charges.denied, ..Tally::default() };
+        self.pass(&mut list, |role| role != Role::Shadow, &mut tally);
+        if tally.refused() {
+            self.counters.copy_from_slice(&before);
+            self.keep_what_stays();
+            self.tell_refused(&mut list);
+            return Verdicts { refused: true, list };
+        }
+        self.pass(&mut list, |role| role == Role::Shadow, &mut Tally::default());
+        Verdicts { refused: false, list }
+    }
+
+    /// Looks at the groups of the chosen roles in order; a group that fits takes at once, so that the next ones see it.
+    fn pass(&mut self, list: &mut [Verdict], chosen: impl Fn(Role) -> bool, tally: &mut Tally) {
+        let mut first = 0;
+        while first < self.charges.list.len() {
+            let end = self.group_end(first);
+            let role = self.charges.list[first].role;
+            if chosen(role) {
+                tally.count(role, self.group(first..end, list));
+            }
+            first = end;
+        }
+    }
+
+    /// The end of the group of charges that starts at `first`: one descriptor, one role.
+    fn group_end(&self, first: usize) -> usize {
+        let list = &self.charges.list;
+        let head = &list[first];
+        let same = |charge: &Charge<'_>| charge.descriptor == head.descriptor && charge.role == head.role;
+        first + list[first..].iter().take_while(|charge| same(charge)).count()
+    }
+
+    /// Charges a group if all of it fits, and says whether it did.
+    fn group(&mut self, group: std::ops::Range<usize>, list: &mut [Verdict]) -> bool {
+        let mut all_fit = true;
+        for index in group.clone() {
+            let charge = &self.charges.list[index];
+            list[index].fits = charge.limit.has_room(self.counter(index), room_asked(charge));
+            all_fit &= list[index].fits;
+        }
+        for index in group {
+            let charge = &self.charges.list[index];
+            let takes = all_fit || charge.role == Role::Overdraw || matches!(charge.ask, Ask::GiveBack(_));
+            if takes {
+                self.apply(index);
+            }
+            let counter = self.counter(index);
+            list[index].standing = charge.limit.standing(counter, self.now);
+            if !list[index].fits {
+                list[index].wait = charge.limit.wait(counter, self.now, room_asked(charge));
+            }
+        }
+        all_fit
+    }
+
+    /// On a refused request only refunds and overdraws are charged: the first are always granted, the others were
+    /// spent already.
+    fn keep_what_stays(&mut self) {
+        for index in 0..self.charges.list.len() {
+            let charge = &self.charges.list[index];
+            if charge.role == Role::Overdraw || matches!(charge.ask, Ask::GiveBack(_)) {
+                self.apply(index);
+            }
+        }
+    }
+
+    /// Tells every charge of a refused request how its counter stands, and when the request's whole demand would fit.
+    fn tell_refused(&self, list: &mut [Verdict]) {
+        // What the same request asks of a counter before the charge at hand: after waiting it will be there again.
+        let mut ahead: SmallVec<[u64; 8]> = SmallVec::from_elem(0, self.counters.len());
+        for (index, verdict) in list.iter_mut().enumerate() {
+            let charge = &self.charges.list[index];
+            let counter = self.counter(index);
+            verdict.standing = charge.limit.standing(counter, self.now);
+            if charge.role == Role::Shadow {
+                *verdict = Verdict { fits: true, wait: Wait::None, ..*verdict };
+                continue;
+            }
+            let before = &mut ahead[self.slot_of[index] as usize];
+            let asked = room_asked(charge);
+            verdict.wait = match asked {
+                0 => Wait::None,
+                asked => charge.limit.wait(counter, self.now, before.saturating_add(asked)),
+            };
+            // A quota descriptor without room takes nothing the next time either.
+            if let Ask::Take(hits) = charge.ask
+                && (charge.role != Role::Quota || verdict.fits)
+            {
+                *before = before.saturating_add(hits);
+            }
+        }
+    }
+
+    /// `count_denied`: first charged, then asked whether that was too much.
+    fn each_alone(&mut self) -> Verdicts {
+        let mut list = SmallVec::with_capacity(self.charges.list.len());
+        let mut tally = Tally { no_room: self.charges.denied, ..Tally::default() };
+        let mut first = 0;
+        while first < self.charges.list.len() {
+            let end = self.group_end(first);
+            let mut all_fit = true;
+            for index in first..end {
+                let charge = &self.charges.list[index];
+                self.apply(index);
+                let counter = self.counter(index);
+                let fits = matches!(charge.ask, Ask::GiveBack(_)) || counter.used <= charge.limit.count;
+                let wait = if fits { Wait::None } else { charge.limit.wait(counter, self.now, room_asked(charge)) };
+                list.push(Verdict { fits, standing: charge.limit.standing(counter, self.now), wait });
+                all_fit &= fits;
+            }
+            tally.count(self.charges.list[first].role, all_fit);
+            first = end;
+        }
+        Verdicts { refused: tally.refused(), list }
+    }
+
+    fn counter(&self, index: usize) -> Counter {
+        self.counters[self.slot_of[index] as usize]
+    }
+
+    fn apply(&mut self, index: usize) {
+        let charge = &self.charges.list[index];
+        let counter = &mut self.counters[self.slot_of[index] as usize];
+        match charge.ask {
+            Ask::Take(hits) => *counter = charge.limit.take(*counter, hits),
+            Ask::GiveBack(hits) => *counter = charge.limit.give_back(*counter, hits),
+            Ask::Look => {}
+        }
+    }
+}
+
+/// The room that a charge needs to fit. An overdraw fits as long as anything is left; a refund always does.
+fn room_asked(charge: &Charge<'_>) -> u64 {
+    match (charge.ask, charge.role) {
+        (Ask::GiveBack(_), _) => 0,
+        (Ask::Look, _) | (Ask::Take(_), Role::Overdraw) => 1,
+        (Ask::Take(hits), _) => hits,
+    }
+}
