@@ -203,3 +203,7 @@ fn room_asked(charge: &Charge<'_>) -> u64 {
         (Ask::Take(hits), _) => hits,
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

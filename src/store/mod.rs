@@ -1,1 +1,32 @@
-//! Where counters live.
+//! Where counters live. An enum chooses: the charge is too hot for trait objects, and there will be few of them.
+
+pub mod memory;
+
+use crate::{
+    charge::{Charges, Verdicts},
+    units::Timestamp,
+};
+
+/// A store of counters.
+#[derive(Debug)]
+pub enum Store {
+    /// In this process; needs nothing else.
+    Memory(memory::Memory),
+}
+
+impl Store {
+    /// Decides all charges of one request in one atomic step. The only `await` in the life of a request.
+    #[expect(clippy::unused_async, reason = "stores beyond this process will wait for the network")]
+    pub async fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
+        match self {
+            Self::Memory(memory) => memory.charge(now, charges),
+        }
+    }
+
+    /// What metadata and `/v1/status` call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::{sync::Barrier, thread};
+
+use super::*;
+use crate::{
+    charge::{Charge, Role},
+    limit::{Algorithm, Limit, Window},
+    request::Ask,
+    units::Nanos,
+};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn limit(count: u64, secs: u64) -> Limit {
+    Limit { count, window: Window::Length(Nanos::from_secs(secs)), algorithm: Algorithm::FixedWindow }
+}
+
+/// A key as hashing makes them: every bit depends on `number`.
+fn key(number: u128) -> CounterKey {
+    CounterKey(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).rotate_left(61) ^ number << 90)
+}
+
+fn take<'p>(descriptor: u32, number: u128, limit: &'p Limit, hits: u64) -> Charge<'p> {
+    Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor }
+}
+
+fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
+    Charges { list: list.into_iter().collect(), ..Charges::default() }
+}
+
+#[test]
+fn sixteen_threads_on_one_counter_admit_exactly_its_limit() {
+    for count in [0, 1, 7, 1_000, 100_000] {
+        let (store, limit) = (Memory::new(1_000), limit(count, 60));
+        let barrier = Barrier::new(16);
+        let admitted: u64 = thread::scope(|scope| {
+            let one = || {
+                barrier.wait();
+                let tries = count / 8 + 10;
+                (0..tries).filter(|_| !store.charge(NOW, &request([take(0, 1, &limit, 1)])).refused).count() as u64
+            };
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+        });
+        assert_eq!(admitted, count);
+    }
+}
+
+#[test]
+fn threads_with_several_counters_in_any_order_neither_lock_up_nor_overshoot() {
+    let (store, narrow, wide) = (Memory::new(1_000), limit(500, 60), limit(20_000, 60));
+    let admitted: u64 = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8u32)
+            .map(|thread| {
+                let (store, narrow, wide) = (&store, &narrow, &wide);
+                scope.spawn(move || {
+                    let mut admitted = 0;
+                    for turn in 0..400u32 {
+                        let hits = u64::from(turn % 3) + 1;
+                        let mut list = vec![take(0, 1, narrow, hits), take(1, 2, wide, 1), take(2, 3, wide, 1)];
+                        list.rotate_left((thread % 3) as usize);
+                        for (descriptor, charge) in (0..).zip(&mut list) {
+                            charge.descriptor = descriptor;
+                        }
+                        if !store.charge(NOW, &request(list)).refused {
+                            admitted += hits;
+                        }
+                    }
+                    admitted
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    assert!((498..=500).contains(&admitted), "a cost of 3 may leave up to 2: {admitted}");
+}
+
+#[test]
+fn a_refused_request_leaves_every_counter_as_it_was() {
+    let (store, one, ten) = (Memory::new(1_000), limit(1, 60), limit(10, 60));
+    let both = |hits| request([take(0, 1, &ten, hits), take(1, 2, &one, 1)]);
+    assert!(!store.charge(NOW, &both(3)).refused);
+    for _ in 0..5 {
+        let verdicts = store.charge(NOW, &both(3));
+        assert!(verdicts.refused);
+        assert_eq!(verdicts.list[0].standing.used, 3);
+    }
+}
+
+#[test]
+fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_never_a_refused_one() {
+    let store = Memory::new(1 << SHARD_BITS); // One counter a shard.
+    let in_one_shard = |number: u128| CounterKey(number);
+    let charge = |number, hits, limit, now| {
+        let mut charge = take(0, 0, limit, hits);
+        charge.key = in_one_shard(number);
+        store.charge(now, &request([charge]))
+    };
+    let (minute, hour) = (limit(2, 60), limit(2, 3_600));
+    charge(1, 1, &minute, NOW);
+    charge(2, 1, &hour, NOW);
+    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 0 }, "2 took the place of 1");
+    charge(2, 1, &hour, NOW);
+    assert!(!charge(3, 1, &minute, NOW).refused, "decided, though there is no place for it");
+    assert!(charge(2, 1, &hour, NOW).refused, "a refused counter is never forgotten");
+    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 });
+    charge(3, 1, &minute, NOW.plus(Nanos::from_secs(3_600)));
+    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 }, "3 took the place of an expired one");
+}
+
+#[test]
+fn limits_of_zero_hold_no_counter_and_refunds_leave_none() {
+    let (store, none, some) = (Memory::new(1_000), limit(0, 60), limit(5, 60));
+    assert!(store.charge(NOW, &request([take(0, 1, &none, 1)])).refused);
+    store.charge(NOW, &request([take(0, 2, &some, 3)]));
+    let mut refund = take(0, 2, &some, 0);
+    refund.ask = Ask::GiveBack(u64::MAX);
+    store.charge(NOW, &request([refund]));
+    assert_eq!(store.fill().counters, 0);
+}
+
+#[test]
+fn what_has_expired_is_swept_away() {
+    let (store, limit) = (Memory::new(100_000), limit(5, 60));
+    for number in 0..5_000 {
+        store.charge(NOW, &request([take(0, number, &limit, 1)]));
+    }
+    assert_eq!(store.fill().counters, 5_000);
+    for _ in 0..1 << SHARD_BITS {
+        store.expire_some(NOW.plus(Nanos::from_secs(60)));
+    }
+    assert_eq!(store.fill().counters, 0);
+}
+
+#[test]
+fn ten_thousand_charges_in_one_request_are_decided_together() {
+    let (store, limit) = (Memory::new(100_000), limit(1, 60));
+    let all = request((0..10_000).map(|number| take(number, u128::from(number), &limit, 1)));
+    assert!(!store.charge(NOW, &all).refused);
+    assert!(store.charge(NOW, &request([take(0, 9_999, &limit, 1)])).refused);
+}
