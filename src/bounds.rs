@@ -37,3 +37,8 @@ pub const INSERT_MAX_BYTES: usize = 1_024;
 
 /// Counters in memory at most, until the operator says otherwise: at 60 bytes each some 600 MB.
 pub const COUNTERS_MAX: usize = 10_000_000;
+/// Counters in memory that an operator can ask for at most: beyond what one machine has memory for.
+pub const COUNTERS_CEILING: usize = 1_000_000_000;
+
+/// Runtimes that serve gRPC: larger machines than this run several processes.
+pub const CORES_MAX: usize = 256;

@@ -42,6 +42,24 @@ pub mod store;
 
 // The shell.
 #[cfg(feature = "serve")]
+pub mod admin;
+#[cfg(feature = "serve")]
+pub mod app;
+#[cfg(feature = "serve")]
+pub mod cli;
+#[cfg(feature = "serve")]
+pub mod clock;
+#[cfg(feature = "serve")]
 pub mod config;
 #[cfg(feature = "serve")]
 pub mod grpc;
+#[cfg(feature = "serve")]
+pub mod health;
+#[cfg(feature = "serve")]
+pub mod http;
+#[cfg(feature = "serve")]
+pub mod live;
+#[cfg(feature = "serve")]
+pub mod reload;
+#[cfg(feature = "serve")]
+pub mod telemetry;

@@ -1,6 +1,7 @@
 //! Settings, and rule files: YAML → raw → checked → compiled. The only module that knows YAML.
 
 pub mod diagnostic;
+pub mod settings;
 
 use std::{
     io,
@@ -13,7 +14,7 @@ pub use diagnostic::Diagnostic;
 use crate::{render::Response, rules::Rules};
 
 /// One rule file as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleFile {
     /// As errors name it.
     pub name: Arc<str>,

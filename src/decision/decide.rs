@@ -1,4 +1,247 @@
-//! From verdicts to a decision.
+//! From verdicts to a decision: each descriptor's status, and the rule that answers for all.
 
-/// TODO
-pub fn decide() {}
+use std::cmp::{Ordering, Reverse};
+
+use smallvec::SmallVec;
+
+use super::{
+    Answer, Decision, Figure, Status,
+    plan::{Plan, acts},
+};
+use crate::{
+    charge::{Role, Verdict, Verdicts, Way},
+    limit::Wait,
+    rules::{Action, Domain, Expose, Match, Report, find::Found},
+    units::{Nanos, Timestamp},
+};
+
+/// Decides one request from what became of its charges.
+pub fn decide<'p>(
+    now: Timestamp,
+    domain: Option<&'p Domain>,
+    found: &'p [Found<'p>],
+    plan: &Plan<'p>,
+    verdicts: &Verdicts,
+) -> Decision<'p> {
+    let case = Case { now, found, plan, verdicts };
+    let outcomes: SmallVec<[Outcome; 4]> = (0..found.len()).map(|descriptor| case.outcome(descriptor)).collect();
+    let statuses = outcomes.iter().enumerate().map(|(descriptor, outcome)| case.status(descriptor, outcome)).collect();
+    let answer = case.answer(&outcomes);
+    Decision { now, domain, refused: verdicts.refused, statuses, answer }
+}
+
+/// Everything that is known about one request.
+struct Case<'c, 'p> {
+    now: Timestamp,
+    found: &'p [Found<'p>],
+    plan: &'c Plan<'p>,
+    verdicts: &'c Verdicts,
+}
+
+/// What became of one descriptor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    refused: bool,
+    /// Refused without a counter.
+    denied: bool,
+    /// The charge whose window it reports.
+    reported: Option<usize>,
+    /// How long it had to wait alone; `None` unless it is refused.
+    wait: Wait,
+}
+
+impl<'p> Case<'_, 'p> {
+    fn matched(&self, descriptor: usize) -> Option<&'p Match<'p>> {
+        self.found[descriptor].matched.as_ref()
+    }
+
+    /// The charges of a descriptor that clients may know of. `count_denied` shows shadow rules, as
+    /// envoyproxy/ratelimit does.
+    fn visible(&self, descriptor: usize) -> impl Iterator<Item = usize> + Clone {
+        self.charges(descriptor).filter(|&index| self.role(index) != Role::Shadow || self.each_alone())
+    }
+
+    fn charges(&self, descriptor: usize) -> impl Iterator<Item = usize> + Clone + use<'p> {
+        let range = &self.plan.of_descriptor[descriptor];
+        range.start as usize..range.end as usize
+    }
+
+    fn each_alone(&self) -> bool {
+        self.plan.charges.way == Way::EachAlone
+    }
+
+    fn role(&self, index: usize) -> Role {
+        self.plan.charges.list[index].role
+    }
+
+    fn verdict(&self, index: usize) -> &Verdict {
+        &self.verdicts.list[index]
+    }
+
+    fn outcome(&self, descriptor: usize) -> Outcome {
+        let Some(matched) = self.matched(descriptor) else { return Outcome::default() };
+        if acts(matched, Action::Deny) && !self.plan.exempt {
+            return Outcome { refused: true, denied: true, ..Outcome::default() };
+        }
+        let refusing = |&index: &usize| self.role(index) != Role::Shadow && !self.verdict(index).fits;
+        let worst = longest_wait(self.visible(descriptor).filter(refusing), |index| self.verdict(index).wait);
+        if let Some(worst) = worst {
+            return Outcome { refused: true, denied: false, reported: Some(worst), wait: self.verdict(worst).wait };
+        }
+        let reported = match matched.rule.report {
+            Report::First => self.visible(descriptor).next(),
+            Report::Nearest => self.nearest(self.visible(descriptor)),
+        };
+        Outcome { reported, ..Outcome::default() }
+    }
+
+    /// The first of `charges` whose limit has the smallest share left.
+    fn nearest(&self, charges: impl Iterator<Item = usize>) -> Option<usize> {
+        charges.reduce(|nearest, next| if self.compare_share(next, nearest).is_lt() { next } else { nearest })
+    }
+
+    fn compare_share(&self, one: usize, other: usize) -> Ordering {
+        let share = |index: usize| {
+            let available = self.verdict(index).standing.available;
+            (u128::from(available), u128::from(self.plan.limits[index].limit.count))
+        };
+        let ((left, of), (other_left, other_of)) = (share(one), share(other));
+        // left / of against other_left / other_of; a limit of 0 has nothing left.
+        (left * other_of.max(1)).cmp(&(other_left * of.max(1)))
+    }
+
+    fn status(&self, descriptor: usize, outcome: &Outcome) -> Status<'p> {
+        let matched = self.matched(descriptor);
+        Status {
+            refused: outcome.refused,
+            figure: outcome.reported.map(|index| self.figure(index)),
+            exposed: matched.is_none_or(|matched| matched.rule.expose != Expose::Never),
+            unlimited: matched.is_some_and(|matched| acts(matched, Action::Unlimited)) && !self.plan.exempt,
+        }
+    }
+
+    fn figure(&self, index: usize) -> Figure<'p> {
+        let (limit, verdict) = (self.plan.limits[index], self.verdict(index));
+        let length = limit.limit.window.length_at(self.now);
+        let standing = verdict.standing;
+        let (remaining, reset_secs) = match (verdict.fits, self.each_alone(), verdict.wait) {
+            (true, ..) => (standing.available, standing.reset.ceil_secs()),
+            // envoyproxy/ratelimit tells the end of the window, whatever was asked.
+            (false, true, _) | (false, false, Wait::None) => (0, standing.reset.ceil_secs().max(1)),
+            (false, false, Wait::For(wait)) => (0, wait.ceil_secs().max(1)),
+            (false, false, Wait::Never) => (0, length.ceil_secs().max(1)),
+        };
+        Figure { limit, used: standing.used, available: standing.available, remaining, reset_secs, length }
+    }
+
+    fn answer(&self, outcomes: &[Outcome]) -> Option<Answer<'p>> {
+        if self.plan.exempt {
+            return None;
+        }
+        let Some(descriptor) = self.answering(outcomes) else { return self.shadow_answer() };
+        let rule = self.matched(descriptor)?.rule;
+        let exposed = match rule.expose {
+            Expose::Always => true,
+            Expose::OnDeny => self.verdicts.refused,
+            Expose::Never => false,
+        };
+        let place = |reported| self.visible(descriptor).position(|index| Some(index) == reported);
+        let mut answer = Answer {
+            rule,
+            descriptor,
+            figures: self.visible(descriptor).map(|index| self.figure(index)).collect(),
+            reported: place(outcomes[descriptor].reported).unwrap_or(0),
+            exposed,
+            retry_after_secs: None,
+            never: false,
+            shadow_only: false,
+        };
+        if self.verdicts.refused && !self.plan.charges.denied {
+            let wait = self.wait();
+            answer.never = wait == Wait::Never;
+            let window = answer.figure().map_or(Nanos::ZERO, |figure| figure.length);
+            let length = match wait {
+                Wait::None => Nanos::ZERO,
+                Wait::For(length) => length,
+                Wait::Never => window,
+            };
+            answer.retry_after_secs = Some(length.ceil_secs().max(1));
+        }
+        Some(answer)
+    }
+
+    /// The descriptor whose rule answers: of a refused request the refusing one with the longest wait; of an accepted
+    /// one that whose reported window has the smallest share left, or the first. Those that hide their figures stand
+    /// back where others do not.
+    fn answering(&self, outcomes: &[Outcome]) -> Option<usize> {
+        let hidden =
+            |descriptor: usize| self.matched(descriptor).is_some_and(|matched| matched.rule.expose == Expose::Never);
+        let quota = |descriptor: usize| self.charges(descriptor).any(|index| self.role(index) == Role::Quota);
+        // While one quota descriptor has room, those without do not refuse the request.
+        let quota_room = (0..outcomes.len()).any(|descriptor| quota(descriptor) && !outcomes[descriptor].refused);
+        let speaks = |descriptor: usize| {
+            let outcome = &outcomes[descriptor];
+            if self.verdicts.refused {
+                outcome.refused && !(quota_room && quota(descriptor))
+            } else {
+                outcome.reported.is_some()
+            }
+        };
+        let all = (0..outcomes.len()).filter(|&descriptor| speaks(descriptor));
+        let among = |candidates: &mut dyn Iterator<Item = usize>| self.foremost(candidates, outcomes);
+        among(&mut all.clone().filter(|&descriptor| !hidden(descriptor))).or_else(|| among(&mut all.clone()))
+    }
+
+    fn foremost(&self, candidates: &mut dyn Iterator<Item = usize>, outcomes: &[Outcome]) -> Option<usize> {
+        if self.verdicts.refused {
+            // Nobody can wait for a denial to end: it goes before every wait.
+            let rank = |descriptor: usize| (outcomes[descriptor].denied, outcomes[descriptor].wait);
+            return candidates.reduce(|worst, next| if rank(next) > rank(worst) { next } else { worst });
+        }
+        let first = candidates.next()?;
+        if self.matched(first).is_some_and(|matched| matched.rule.report == Report::First) {
+            return Some(first);
+        }
+        let nearer = |one: usize, other: usize| match (outcomes[one].reported, outcomes[other].reported) {
+            (Some(one), Some(other)) => self.compare_share(one, other).is_lt(),
+            _ => false,
+        };
+        Some(candidates.fold(first, |nearest, next| if nearer(next, nearest) { next } else { nearest }))
+    }
+
+    /// Only shadow limits matched: operators may know what they would have said.
+    fn shadow_answer(&self) -> Option<Answer<'p>> {
+        if self.verdicts.refused {
+            return None;
+        }
+        let candidates = || (0..self.found.len()).flat_map(|d| self.charges(d).map(move |index| (d, index)));
+        let would_refuse = candidates().find(|&(_, index)| !self.verdict(index).fits);
+        let (descriptor, index) = would_refuse.or_else(|| candidates().next())?;
+        Some(Answer {
+            rule: self.matched(descriptor)?.rule,
+            descriptor,
+            figures: SmallVec::from_iter([self.figure(index)]),
+            reported: 0,
+            exposed: false,
+            retry_after_secs: None,
+            never: false,
+            shadow_only: true,
+        })
+    }
+
+    /// When this same request would pass: all enforced limits must have room, and one quota descriptor.
+    fn wait(&self) -> Wait {
+        let all = || (0..self.plan.charges.list.len()).map(|index| (self.role(index), self.verdict(index).wait));
+        let enforced = all().filter(|(role, _)| matches!(role, Role::Enforced | Role::Overdraw)).map(|(_, wait)| wait);
+        let quota = (0..self.found.len()).filter_map(|descriptor| {
+            let waits = self.charges(descriptor).filter(|&index| self.role(index) == Role::Quota);
+            waits.map(|index| self.verdict(index).wait).max()
+        });
+        enforced.max().unwrap_or_default().max(quota.min().unwrap_or_default())
+    }
+}
+
+/// The first of `charges` with the longest wait.
+fn longest_wait(charges: impl Iterator<Item = usize>, wait: impl Fn(usize) -> Wait) -> Option<usize> {
+    charges.min_by_key(|&index| Reverse(wait(index)))
+}

@@ -6,7 +6,7 @@ pub mod plan;
 use smallvec::SmallVec;
 
 pub use decide::decide;
-pub use plan::plan;
+pub use plan::{Plan, plan};
 
 use crate::{
     rules::{Domain, Rule, RuleLimit},

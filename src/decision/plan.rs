@@ -1,4 +1,96 @@
-//! From matches to charges.
+//! From matches to charges: what a request asks of which counters.
 
-/// TODO
-pub fn plan() {}
+use std::{collections::BTreeSet, ops::Range};
+
+use smallvec::SmallVec;
+
+use crate::{
+    charge::{Charge, Charges, CounterKey, Role, Way},
+    request::Request,
+    rules::{Action, Domain, Match, Mode, NameId, RuleLimit, find::Found, identity::counter_name},
+};
+
+/// The charges of one request, and which limit of which rule each comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Plan<'p> {
+    pub charges: Charges<'p>,
+    /// One a charge, in the same order.
+    pub limits: SmallVec<[&'p RuleLimit; 8]>,
+    /// One a descriptor: the places of its charges. The visible ones come first, in the order of the file.
+    pub of_descriptor: SmallVec<[Range<u32>; 4]>,
+    /// A rule exempts the whole request: it passes and charges nothing.
+    pub exempt: bool,
+}
+
+/// Plans the charges of `request`, whose descriptors found `found` in `domain`.
+pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [Found<'p>]) -> Plan<'p> {
+    debug_assert_eq!(request.descriptors.len(), found.len());
+    let mut plan = Plan { of_descriptor: SmallVec::with_capacity(found.len()), ..Plan::default() };
+    if domain.is_some_and(|domain| domain.count_denied) {
+        plan.charges.way = Way::EachAlone;
+    }
+    let matched = |action| found.iter().filter_map(|found| found.matched.as_ref()).any(|matched| acts(matched, action));
+    plan.exempt = matched(Action::Exempt);
+    plan.charges.denied = !plan.exempt && matched(Action::Deny);
+    let replaced = replaced(found);
+
+    for (index, (descriptor, found)) in (0..).zip(request.descriptors.iter().zip(found)) {
+        let first = plan.count();
+        if let Some(matched) = &found.matched
+            && !plan.exempt
+        {
+            let kept = |limit: &&RuleLimit| !limit.written_name.is_some_and(|name| replaced.contains(&name));
+            // Those that clients see come first: the charges of one role stand together.
+            for shadow in [false, true] {
+                for limit in matched.limits.as_slice().iter().filter(|limit| limit.shadow == shadow).filter(kept) {
+                    plan.charges.list.push(Charge {
+                        key: CounterKey(counter_name(matched.key, limit.salt)),
+                        limit: &limit.limit,
+                        ask: request.ask_of(descriptor),
+                        role: role(matched, limit),
+                        descriptor: index,
+                    });
+                    plan.limits.push(limit);
+                }
+            }
+        }
+        let end = plan.count();
+        plan.of_descriptor.push(first..end);
+    }
+    plan
+}
+
+impl Plan<'_> {
+    fn count(&self) -> u32 {
+        u32::try_from(self.limits.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Whether `matched` does what its rule's action says: a limit that came with the request stands in its place, but
+/// for `exempt`.
+pub(super) fn acts(matched: &Match<'_>, action: Action) -> bool {
+    matched.rule.action == action && (action == Action::Exempt || !matched.limited_by_request)
+}
+
+fn role(matched: &Match<'_>, limit: &RuleLimit) -> Role {
+    if limit.shadow {
+        Role::Shadow
+    } else if matched.limited_by_request {
+        Role::Enforced
+    } else if matched.rule.overdraw {
+        Role::Overdraw
+    } else if matched.rule.mode == Mode::Quota {
+        Role::Quota
+    } else {
+        Role::Enforced
+    }
+}
+
+/// The names of all limits that matched rules replace. Those that are replaced themselves still replace others.
+fn replaced(found: &[Found<'_>]) -> BTreeSet<NameId> {
+    let replacing = found
+        .iter()
+        .filter_map(|found| found.matched.as_ref())
+        .filter(|matched| !matched.limited_by_request && !matched.rule.replaces.is_empty());
+    replacing.flat_map(|matched| &matched.rule.replaces).copied().collect()
+}

@@ -38,3 +38,12 @@ impl Domain {
         todo!("find")
     }
 }
+
+impl Limits<'_> {
+    pub fn as_slice(&self) -> &[RuleLimit] {
+        match self {
+            Self::Rule(limits) => limits,
+            Self::Request(limits) => limits,
+        }
+    }
+}

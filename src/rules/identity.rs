@@ -9,3 +9,7 @@ pub fn window_salt(limit: &crate::limit::Limit, shadow: bool) -> u64 {
     let _ = (limit, shadow);
     todo!("window_salt")
 }
+pub fn counter_name(descriptor: u128, salt: u64) -> u128 {
+    let _ = (descriptor, salt);
+    todo!()
+}

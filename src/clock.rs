@@ -1,0 +1,34 @@
+//! The only reader of time. Everything else takes `now` as an argument.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::units::{Nanos, Timestamp};
+
+/// The clocks of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock;
+
+/// A reading of the clock that is never set: for measuring how long things take.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Clock {
+    /// The wall clock: what windows are aligned to. A clock before 1970 reads as 1970.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+    pub fn now(self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Timestamp(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Starts measuring.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+    pub fn stopwatch(self) -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+}
+
+impl Stopwatch {
+    pub fn elapsed(self) -> Nanos {
+        Nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,445 @@
+//! Settings: everything that is not a rule. One table makes the flags, the environment variables, the keys of the
+//! settings file and the documentation; a flag beats the environment, which beats the file, which beats the default.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+
+use crate::bounds;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The key in the settings file. The flag is `--key-with-dashes`.
+    pub key: &'static str,
+    /// The environment variables, first come first served.
+    pub env: &'static [&'static str],
+    /// What the value is, for the help text.
+    pub value: &'static str,
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+/// The table. Its order is that of the help text.
+pub const ALL: &[Setting] = &[
+    Setting {
+        key: "grpc",
+        env: &["TALLYGATE_GRPC"],
+        value: "HOST:PORT or unix:PATH",
+        default: "127.0.0.1:8081",
+        help: "Where Envoy asks: the rate-limit service and gRPC health",
+    },
+    Setting {
+        key: "http",
+        env: &["TALLYGATE_HTTP"],
+        value: "HOST:PORT",
+        default: "127.0.0.1:8080",
+        help: "Probes and metrics: /healthcheck /livez /readyz /metrics",
+    },
+    Setting {
+        key: "admin",
+        env: &["TALLYGATE_ADMIN"],
+        value: "HOST:PORT",
+        default: "127.0.0.1:6070",
+        help: "Admin API (/v1/...); on loopback only until it knows tokens",
+    },
+    Setting {
+        key: "rules",
+        env: &["TALLYGATE_RULES"],
+        value: "PATH",
+        default: "config/rules",
+        help: "The rule files: a file, or a directory of *.yaml and *.yml; watched for changes",
+    },
+    Setting {
+        key: "settings",
+        env: &["TALLYGATE_SETTINGS"],
+        value: "FILE",
+        default: "config/tallygate.yaml",
+        help: "A file with these settings; the default need not exist",
+    },
+    Setting {
+        key: "store",
+        env: &["TALLYGATE_STORE"],
+        value: "STORE",
+        default: "memory",
+        help: "Where counters live: memory (Redis URLs are not available yet)",
+    },
+    Setting {
+        key: "state",
+        env: &["TALLYGATE_STATE"],
+        value: "DIR",
+        default: "",
+        help: "What outlives the process: the last good rules; default: state/ beside the settings file",
+    },
+    Setting {
+        key: "count_denied",
+        env: &["TALLYGATE_COUNT_DENIED"],
+        value: "BOOL",
+        default: "false",
+        help: "Charge refused requests too, as envoyproxy/ratelimit does; the default of every domain",
+    },
+    Setting {
+        key: "max_counters",
+        env: &["TALLYGATE_MAX_COUNTERS"],
+        value: "NUMBER",
+        default: "10000000",
+        help: "Counters held in memory at most, some 60 bytes each",
+    },
+    Setting {
+        key: "cores",
+        env: &["TALLYGATE_CORES"],
+        value: "NUMBER",
+        default: "0",
+        help: "Cores that serve gRPC, one runtime each; 0: all this process may use",
+    },
+    Setting {
+        key: "drain_delay",
+        env: &["TALLYGATE_DRAIN_DELAY"],
+        value: "DURATION",
+        default: "5s",
+        help: "On SIGTERM: serve on for so long after telling health checks that we leave",
+    },
+    Setting {
+        key: "drain_deadline",
+        env: &["TALLYGATE_DRAIN_DEADLINE"],
+        value: "DURATION",
+        default: "25s",
+        help: "On SIGTERM: be gone after so long, whatever is still open",
+    },
+    Setting {
+        key: "log_level",
+        env: &["LOG_LEVEL", "RUST_LOG"],
+        value: "LEVEL",
+        default: "info",
+        help: "error, warn, info, debug or trace; or a filter such as info,tallygate::reload=debug",
+    },
+    Setting {
+        key: "log_format",
+        env: &["TALLYGATE_LOG_FORMAT", "LOG_FORMAT"],
+        value: "FORMAT",
+        default: "auto",
+        help: "text, json, or auto: text on a terminal, else text without colours",
+    },
+];
+
+/// Where a value comes from, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    Default,
+    File,
+    Environment,
+    Flag,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Flag => "flag",
+        })
+    }
+}
+
+/// The settings as they were given: text, and where each came from.
+#[derive(Clone, Debug)]
+pub struct RawSettings(BTreeMap<&'static str, (String, Source)>);
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub grpc: String,
+    pub http: String,
+    pub admin: String,
+    pub rules: PathBuf,
+    /// None where there is nowhere to write.
+    pub state: PathBuf,
+    pub count_denied: bool,
+    pub max_counters: usize,
+    /// At least 1.
+    pub cores: usize,
+    pub drain_delay: Duration,
+    pub drain_deadline: Duration,
+    pub log_level: String,
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SettingsError {
+    #[error("cannot read the settings file {file}: {error}")]
+    Unreadable { file: String, error: String },
+    #[error("the settings file {file} cannot be used: {error}")]
+    NotYaml { file: String, error: String },
+    #[error("the settings file {file} has an unknown key `{key}`{}", did_you_mean(.key))]
+    UnknownKey { file: String, key: String },
+    #[error("setting `{key}` (from {from}) is `{value}`: expected {expected}")]
+    Bad { key: &'static str, from: Source, value: String, expected: &'static str },
+}
+
+fn did_you_mean(key: &str) -> String {
+    let near = ALL.iter().find(|setting| setting.key.replace('_', "") == key.replace(['-', '_'], "").to_lowercase());
+    near.map(|setting| format!("; did you mean `{}`?", setting.key)).unwrap_or_default()
+}
+
+impl RawSettings {
+    /// Puts the layers together. `flag` and `environment` give the value of a setting, if it was set there.
+    ///
+    /// # Errors
+    ///
+    /// A settings file that was asked for and cannot be read, is not YAML or has unknown keys.
+    pub fn gather(
+        flag: impl Fn(&'static str) -> Option<String>,
+        environment: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let mut values = BTreeMap::new();
+        for setting in ALL {
+            let mut value = (setting.default.to_owned(), Source::Default);
+            if let Some(text) = setting.env.iter().find_map(|&name| environment(name)) {
+                value = (text, Source::Environment);
+            }
+            if let Some(text) = flag(setting.key) {
+                value = (text, Source::Flag);
+            }
+            values.insert(setting.key, value);
+        }
+        let mut raw = Self(values);
+        raw.add_file()?;
+        Ok(raw)
+    }
+
+    /// Lays the settings file below flags and environment.
+    fn add_file(&mut self) -> Result<(), SettingsError> {
+        let (file, source) = self.0["settings"].clone();
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if source == Source::Default && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(SettingsError::Unreadable { file, error: error.to_string() }),
+        };
+        let values: Option<BTreeMap<String, FileValue>> = serde_yaml::from_str(&text)
+            .map_err(|error| SettingsError::NotYaml { file: file.clone(), error: error.to_string() })?;
+        for (key, value) in values.unwrap_or_default() {
+            let known = self.0.iter_mut().find(|(name, _)| **name == key && key != "settings");
+            let Some((_, slot)) = known else { return Err(SettingsError::UnknownKey { file, key }) };
+            if slot.1 == Source::Default {
+                *slot = (value.to_string(), Source::File);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every setting: key, value and where it came from, in the order of the table.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &str, Source)> {
+        ALL.iter().map(|setting| {
+            let (value, source) = &self.0[setting.key];
+            (setting.key, value.as_str(), *source)
+        })
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// Every bad value, not only the first.
+    pub fn check(&self) -> Result<Settings, Vec<SettingsError>> {
+        let mut check = Check { raw: self, errors: Vec::new() };
+        let settings = Settings {
+            grpc: check.text("grpc"),
+            http: check.text("http"),
+            admin: check.text("admin"),
+            rules: check.text("rules").into(),
+            state: check.state(),
+            count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
+            max_counters: check
+                .parse("max_counters", "a number from 1 to 1000000000", |text| {
+                    text.replace('_', "").parse().ok().filter(|&count| (1..=bounds::COUNTERS_CEILING).contains(&count))
+                })
+                .unwrap_or(bounds::COUNTERS_MAX),
+            cores: check.cores(),
+            drain_delay: check.duration("drain_delay"),
+            drain_deadline: check.duration("drain_deadline"),
+            log_level: check.text("log_level"),
+            log_format: check.log_format(),
+        };
+        check.parse("store", "`memory` (Redis is not available yet)", |text| (text == "memory").then_some(()));
+        if check.errors.is_empty() { Ok(settings) } else { Err(check.errors) }
+    }
+}
+
+/// Collects what is wrong.
+struct Check<'r> {
+    raw: &'r RawSettings,
+    errors: Vec<SettingsError>,
+}
+
+impl Check<'_> {
+    fn text(&self, key: &'static str) -> String {
+        self.raw.0[key].0.clone()
+    }
+
+    fn parse<T>(&mut self, key: &'static str, expected: &'static str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (value, from) = &self.raw.0[key];
+        let parsed = parse(value.trim());
+        if parsed.is_none() {
+            self.errors.push(SettingsError::Bad { key, from: *from, value: value.clone(), expected });
+        }
+        parsed
+    }
+
+    fn duration(&mut self, key: &'static str) -> Duration {
+        self.parse(key, "a duration such as `500ms`, `5s` or `1m`", parse_duration).unwrap_or_default()
+    }
+
+    fn cores(&mut self) -> usize {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        // More runtimes than cores only get into each other's way; a few more let a test have several on one core.
+        let parse = |text: &str| text.parse().ok().filter(|&cores: &usize| cores <= bounds::CORES_MAX);
+        match self.parse("cores", "a number from 0 to 256", parse) {
+            Some(0) | None => all.min(bounds::CORES_MAX),
+            Some(cores) => cores,
+        }
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        let parse = |text: &str| match text {
+            "auto" => Some(LogFormat::Auto),
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        };
+        self.parse("log_format", "`text`, `json` or `auto`", parse).unwrap_or(LogFormat::Auto)
+    }
+
+    fn state(&self) -> PathBuf {
+        let state = self.text("state");
+        if state.is_empty() {
+            let settings = PathBuf::from(self.text("settings"));
+            return settings.with_file_name("state");
+        }
+        state.into()
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `500ms`, `5s`, `1m`, `2h`; at most a day, which is beyond any sense for a drain.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let duration = Duration::from_millis(number.checked_mul(millis)?);
+    (duration <= Duration::from_secs(86_400)).then_some(duration)
+}
+
+/// A value of the settings file: any scalar, kept as its text.
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum FileValue {
+    Bool(bool),
+    Number(u64),
+    Text(String),
+}
+
+impl fmt::Display for FileValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Number(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(
+        flags: &[(&str, &str)],
+        environment: &[(&str, &str)],
+        file: Option<&str>,
+    ) -> Result<RawSettings, SettingsError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tallygate.yaml");
+        if let Some(text) = file {
+            std::fs::write(&path, text).expect("writable");
+        }
+        let path = path.to_string_lossy().into_owned();
+        let find = |list: &[(&str, &str)], key: &str| {
+            list.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
+        };
+        RawSettings::gather(
+            |key| find(flags, key).or_else(|| (key == "settings" && file.is_some()).then(|| path.clone())),
+            |name| find(environment, name),
+        )
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
+        let file = Some("grpc: from-file\nhttp: from-file\nadmin: from-file\nmax_counters: 5\ncount_denied: yes\n");
+        let raw =
+            gather(&[("grpc", "flag")], &[("TALLYGATE_GRPC", "env"), ("TALLYGATE_HTTP", "env")], file).expect("good");
+        let rows: Vec<_> = raw.rows().map(|(key, value, source)| format!("{key}={value} ({source})")).collect();
+        for row in ["grpc=flag (flag)", "http=env (environment)", "admin=from-file (file)", "store=memory (default)"] {
+            assert!(rows.contains(&row.to_owned()), "{row} in {rows:?}");
+        }
+        let settings = raw.check().expect("good");
+        assert_eq!((settings.max_counters, settings.count_denied), (5, true));
+    }
+
+    #[test]
+    fn every_bad_value_is_named_with_its_source() {
+        let raw =
+            gather(&[("cores", "many"), ("store", "redis://x")], &[("LOG_FORMAT", "xml")], None).expect("gathers");
+        let errors: Vec<_> = raw.check().expect_err("three errors").iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "setting `cores` (from flag) is `many`: expected a number from 0 to 256",
+                "setting `log_format` (from environment) is `xml`: expected `text`, `json` or `auto`",
+                "setting `store` (from flag) is `redis://x`: expected `memory` (Redis is not available yet)",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
+        let error = gather(&[], &[], Some("count-denied: true")).expect_err("unknown").to_string();
+        assert!(error.ends_with("has an unknown key `count-denied`; did you mean `count_denied`?"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_exist_and_the_default_need_not() {
+        assert!(gather(&[("settings", "/nowhere/x.yaml")], &[], None).is_err());
+        assert!(gather(&[], &[], None).is_ok());
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_bound() {
+        for (text, millis) in [("0s", Some(0)), ("500ms", Some(500)), ("1m", Some(60_000)), ("5", None), ("25h", None)]
+        {
+            assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+}

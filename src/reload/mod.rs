@@ -1,0 +1,201 @@
+//! From rule files to live rules: read, compile, replace; then watch, and do it again.
+//!
+//! Files are watched by looking: four times a second at what the file system says of them, and every few seconds at
+//! what is in them. That sees every way of changing a file (in place, renames, the symlink swap of a `ConfigMap`, bind
+//! mounts, file systems that send no events) within a second, and nothing can be missed by a full event queue.
+
+pub mod directory;
+pub mod last_good;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use self::directory::{Fingerprint, Reading};
+use crate::{
+    config::{Compiled, Diagnostic, DomainDefaults, compile},
+    health::Health,
+    live::{Generation, Live},
+    telemetry::{
+        Telemetry,
+        decisions::Decisions,
+        events::{RulesLoaded, RulesRefused},
+    },
+};
+
+/// How often files are looked at: with the settling below, a change is live well within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Every so many looks the contents are read too, for file systems whose times and sizes lie.
+const READ_EVERY_LOOKS: u32 = 20;
+/// Two readings this far apart must be equal: an editor or a copy may be in the middle of writing.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// Loads rules and keeps them current.
+#[derive(Debug)]
+pub struct Reload {
+    path: PathBuf,
+    defaults: DomainDefaults,
+    live: Arc<Live>,
+    health: Arc<Health>,
+    telemetry: Arc<Telemetry>,
+    last_good: last_good::LastGood,
+    state: Mutex<State>,
+}
+
+/// What was seen last.
+#[derive(Debug, Default)]
+struct State {
+    generation: u64,
+    /// What the files looked like when they were last compiled, well or not.
+    fingerprint: Option<Fingerprint>,
+    /// The hash of what was last compiled.
+    hash: Option<String>,
+    /// Lists that rules name: they are watched like rules.
+    lists: Vec<PathBuf>,
+    /// Generations that requests may still be decided by: dropped here, not on a core that serves.
+    retired: Vec<Arc<Generation>>,
+}
+
+impl Reload {
+    pub fn new(
+        path: PathBuf,
+        defaults: DomainDefaults,
+        last_good: last_good::LastGood,
+        live: Arc<Live>,
+        health: Arc<Health>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { path, defaults, live, health, telemetry, last_good, state: Mutex::default() }
+    }
+
+    /// Loads the rules for the first time. Where they cannot be used, the last good ones of the state directory serve;
+    /// without those nothing does until the files are mended.
+    pub fn start(&self) {
+        if self.look(true) || self.health.ready() {
+            return;
+        }
+        let Some(files) = self.last_good.load() else { return };
+        let mut reading = Reading { files, ..Reading::default() };
+        if let Ok(compiled) = self.compile(&mut reading) {
+            tracing::warn!("serving the last good rules, from the state directory");
+            self.go_live(&reading, reading.hash(), compiled);
+        }
+    }
+
+    /// Watches until `stop` says so. Reading and compiling happen on a thread for blocking work.
+    pub async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for look in 0u32.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stop.wait_for(|stopped| *stopped) => return,
+            }
+            let read_anyway = look % READ_EVERY_LOOKS == READ_EVERY_LOOKS - 1;
+            let reload = Arc::clone(&self);
+            if tokio::task::spawn_blocking(move || reload.look(read_anyway)).await.is_err() {
+                tracing::error!("loading the rules panicked: the last good ones go on serving");
+            }
+        }
+    }
+
+    /// Looks at the files, and makes live what changed. Returns whether the rules as they stand are live.
+    pub fn look(&self, read_anyway: bool) -> bool {
+        let mut state = self.state.lock();
+        state.retired.retain(|generation| Arc::strong_count(generation) > 1);
+        let lists = state.lists.clone();
+        let fingerprint = Fingerprint::take(&self.path, &lists);
+        if state.fingerprint.as_ref() == Some(&fingerprint) && !read_anyway {
+            return true;
+        }
+        let first = state.fingerprint.is_none();
+        let mut reading = match directory::read_settled(&self.path, &lists, if first { Duration::ZERO } else { SETTLE })
+        {
+            Ok(Some(reading)) => reading,
+            // Still being written: the next look will see it.
+            Ok(None) => return false,
+            Err(error) => {
+                if state.fingerprint.as_ref() != Some(&fingerprint) {
+                    self.refuse(&[format!("error: {error}")]);
+                }
+                state.fingerprint = Some(fingerprint);
+                state.hash = None;
+                return false;
+            }
+        };
+        state.fingerprint = Some(fingerprint);
+        if state.hash.as_ref() == Some(&reading.hash()) {
+            return true;
+        }
+        let compiled = self.compile(&mut reading);
+        let hash = reading.hash();
+        state.hash = Some(hash.clone());
+        let lists: Vec<PathBuf> = reading.lists.keys().cloned().collect();
+        if state.lists != lists {
+            // They are watched from now on. What changed since they were read is found when contents are read again.
+            state.fingerprint = Some(Fingerprint::take(&self.path, &lists));
+            state.lists = lists;
+        }
+        drop(state);
+        match compiled {
+            Ok(compiled) => {
+                self.last_good.keep(&reading.files);
+                self.go_live(&reading, hash, compiled);
+                true
+            }
+            Err(diagnostics) => {
+                let reasons: Vec<String> = diagnostics.iter().map(Diagnostic::to_string).collect();
+                self.refuse(&reasons);
+                false
+            }
+        }
+    }
+
+    /// Compiles what was read, and leaves in it just the lists that its rules name.
+    fn compile(&self, reading: &mut Reading) -> Result<Compiled, Vec<Diagnostic>> {
+        let known = std::mem::take(&mut reading.lists);
+        let named = &mut reading.lists;
+        compile(&reading.files, self.defaults, &mut |path: &Path| {
+            let text = match known.get(path) {
+                Some(text) => text.clone(),
+                None => directory::read_bounded(path)?,
+            };
+            Ok(named.entry(path.to_owned()).or_insert(text).clone())
+        })
+    }
+
+    fn go_live(&self, reading: &Reading, hash: String, compiled: Compiled) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        for warning in &compiled.warnings {
+            tracing::warn!("{warning}");
+        }
+        let Compiled { rules, responses, warnings } = compiled;
+        RulesLoaded {
+            generation: state.generation,
+            hash: &hash,
+            files: reading.files.len(),
+            domains: rules.domains.len(),
+            rules: rules.rule_count,
+            limits: rules.limit_count,
+            warnings: warnings.len(),
+        }
+        .emit(&self.telemetry);
+        let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);
+        let next = Arc::new(Generation { number: state.generation, hash, rules, responses, decisions });
+        state.retired.extend(self.live.replace(next));
+        self.health.rules_loaded();
+    }
+
+    fn refuse(&self, reasons: &[String]) {
+        RulesRefused { reasons, serving: self.live.snapshot().is_some() }.emit(&self.telemetry);
+    }
+}

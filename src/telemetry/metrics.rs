@@ -1,0 +1,81 @@
+//! Every metric, in one table: its name, its labels, what it counts.
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    /// One sentence, for `# HELP` and the documentation.
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// A gauge that is always 1 and says something in its label.
+    Info,
+}
+
+macro_rules! table {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub const $constant: Metric =
+            Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        /// The table.
+        pub const ALL: &[&Metric] = &[$(&$constant),*];
+    };
+}
+
+table! {
+    DECISIONS = Counter "tallygate_decisions_total" ["domain", "rule", "limit", "outcome"]
+        "Descriptors decided; outcome is accepted, refused, would-be-refused (shadow), exempt or unmatched.";
+    DECISION_SECONDS = Histogram "tallygate_decision_seconds" []
+        "Time from a whole message received to its answer written, in seconds.";
+    RELOADS = Counter "tallygate_config_reloads_total" ["result"]
+        "Rule sets that were loaded (success) or refused (failure).";
+    LAST_RELOAD_SUCCESS = Gauge "tallygate_config_last_reload_success" []
+        "1 if the rule files as they stand are live, 0 if they have errors and older rules serve.";
+    CONFIG_INFO = Info "tallygate_config_info" ["hash"]
+        "The hash of the rule set that is live: equal on replicas that decide alike.";
+    CONFIG_GENERATION = Gauge "tallygate_config_generation" []
+        "How many rule sets have gone live since the start.";
+    RULES = Gauge "tallygate_rules" []
+        "Rules of all domains that are live.";
+    COUNTERS = Gauge "tallygate_counters" []
+        "Counters in memory, expired ones that are not swept yet included.";
+    COUNTERS_EVICTED = Gauge "tallygate_counters_evicted" []
+        "Counters that made place for others before they expired, since the start.";
+    COUNTERS_UNPLACED = Gauge "tallygate_counters_unplaced" []
+        "Charges that found no place because every counter near was refused, since the start.";
+    CONNECTIONS_ACCEPTED = Counter "tallygate_connections_accepted_total" []
+        "gRPC connections accepted.";
+    CONNECTIONS_REFUSED = Counter "tallygate_connections_refused_total" ["reason"]
+        "gRPC connections closed at once: limit (too many), error (the system refused).";
+    PANICS = Counter "tallygate_panics_total" []
+        "Panics while deciding; each was answered by policy.";
+    OVERSIZED = Counter "tallygate_oversized_messages_total" []
+        "Messages above the largest size, answered OVER_LIMIT.";
+    MALFORMED = Counter "tallygate_malformed_messages_total" []
+        "Messages that are no rate-limit request: no Envoy sends these.";
+    IGNORED_REQUEST_LIMITS = Counter "tallygate_request_limits_ignored_total" []
+        "Limits that came with a request and mean nothing (no unit, an unknown unit, longer than ten years).";
+    BUILD_INFO = Gauge "tallygate_build_info" ["version"]
+        "1 for the version that runs.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus_conventions() {
+        for metric in ALL {
+            assert!(metric.name.starts_with("tallygate_"), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert_eq!(ALL.iter().filter(|other| other.name == metric.name).count(), 1, "{}", metric.name);
+        }
+    }
+}
