@@ -25,6 +25,9 @@ pub const RULE_FILES_MAX: usize = 10_000;
 pub const YAML_DEPTH_MAX: usize = 4 * LEVELS_MAX;
 /// YAML nodes of one file after aliases are resolved: what stops a "billion laughs".
 pub const YAML_NODES_MAX: usize = 16_000_000;
+/// One compiled regular expression, in bytes. Expressions over headers take a few KB; one that needs more is a mistake
+/// such as `\w{500}{500}`, and every one is tried on every value that got so far.
+pub const REGEX_MAX_BYTES: usize = 1 << 20;
 /// Names of rules and limits, in characters: they stand in headers, metrics and logs.
 pub const NAME_MAX_CHARS: usize = 128;
 
