@@ -1,23 +1,38 @@
 //! Readiness as latches: what has to happen before we serve, and what ends it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Whether this process should get traffic. Each latch turns once and never back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
-    rules_loaded: AtomicBool,
-    draining: AtomicBool,
+    latches: watch::Sender<Latches>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Latches {
+    rules_loaded: bool,
+    draining: bool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { latches: watch::Sender::new(Latches::default()) }
+    }
 }
 
 impl Health {
     /// The first rule set is live.
     pub fn rules_loaded(&self) {
-        self.rules_loaded.store(true, Ordering::Release);
+        self.turn(|latches| &mut latches.rules_loaded);
     }
 
     /// We are on our way out: no new traffic, please.
     pub fn draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.turn(|latches| &mut latches.draining);
+    }
+
+    fn turn(&self, latch: impl Fn(&mut Latches) -> &mut bool) {
+        self.latches.send_if_modified(|latches| !std::mem::replace(latch(latches), true));
     }
 
     /// Rules are loaded and we are not on our way out.
@@ -27,12 +42,22 @@ impl Health {
 
     /// For the probe's answer and the log.
     pub fn why_not_ready(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Acquire) {
-            Some("draining")
-        } else if !self.rules_loaded.load(Ordering::Acquire) {
-            Some("no rules were ever loaded")
-        } else {
-            None
+        match *self.latches.borrow() {
+            Latches { draining: true, .. } => Some("draining"),
+            Latches { rules_loaded: false, .. } => Some("no rules were ever loaded"),
+            Latches { .. } => None,
+        }
+    }
+
+    /// Tells `ready` now and whenever a latch turns, until we are on our way out.
+    pub async fn announce(&self, mut ready: impl AsyncFnMut(bool)) {
+        let mut latches = self.latches.subscribe();
+        loop {
+            let now = *latches.borrow_and_update();
+            ready(self.ready()).await;
+            if now.draining || latches.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

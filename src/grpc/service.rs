@@ -1,13 +1,15 @@
 //! The life of a request: receive, snapshot, match, charge, decide, render, tell.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
+use tonic::Code;
 
 use super::{
     codec::{Answer, receive},
-    unary::{Decide, Refusal},
+    events::{Events, TurnedAway},
+    unary::{Decide, Failure},
 };
 use crate::{
     clock::Clock,
@@ -32,18 +34,24 @@ pub struct Service {
 }
 
 impl Decide for Service {
-    async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Refusal> {
+    async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
         let stopwatch = self.clock.stopwatch();
         let request = match receive(&message) {
             Ok(request) => request,
-            Err(malformed) if malformed.is_too_large() => return Ok(self.over_limit()),
-            Err(malformed) => return Err(self.malformed(&malformed.to_string())),
+            Err(malformed) if malformed.is_too_large() => {
+                self.events.oversized.increment(1);
+                return Ok(self.by_policy());
+            },
+            Err(malformed) => return Err(self.malformed(malformed.to_string())),
         };
         if request.domain.is_empty() || request.descriptors.is_empty() {
-            return Err(self.malformed("a request needs a domain and at least one descriptor"));
+            return Err(self.malformed("a request needs a domain and at least one descriptor".to_owned()));
         }
         let (generation, now) = (self.live.snapshot(), self.clock.now());
-        let generation = generation.as_deref().ok_or_else(|| Refusal::unavailable("no rules were ever loaded"))?;
+        let Some(generation) = generation.as_deref() else {
+            // Envoy's own failure mode decides what happens without rules.
+            return Err(Failure { code: Code::Unavailable, message: "no rules were ever loaded".into() });
+        };
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, &request);
         let plan = plan(domain, &request, &found);
@@ -53,10 +61,6 @@ impl Decide for Service {
         generation.decisions.count(domain, &found, &plan, &verdicts);
         self.telemetry.latency().record(core, stopwatch.elapsed());
         Ok(answer)
-    }
-
-    fn over_limit(&self) -> Bytes {
-        Answer::over_limit()
     }
 }
 
@@ -81,9 +85,35 @@ impl Service {
         })
     }
 
-    fn malformed(&self, what: &str) -> Refusal {
+    /// No Envoy sends this, so no client can make it happen.
+    fn malformed(&self, message: String) -> Failure {
         self.events.malformed.increment(1);
-        Refusal::invalid_argument(what)
+        Failure { code: Code::InvalidArgument, message: message.into() }
+    }
+}
+
+impl Events for ServerEvents {
+    fn accepted(&self, _: usize) {
+        self.connections_accepted.increment(1);
+    }
+
+    fn turned_away(&self, why: TurnedAway) {
+        match why {
+            TurnedAway::TooMany => self.connections_over_limit.increment(1),
+            TurnedAway::CoreHangs | TurnedAway::NoRoom => self.connections_failed.increment(1),
+        }
+    }
+
+    fn accept_failed(&self, error: &io::Error) {
+        self.accept_failed(error);
+    }
+
+    fn panicked(&self) {
+        self.panicked();
+    }
+
+    fn too_large(&self) {
+        self.oversized.increment(1);
     }
 }
 

@@ -30,6 +30,16 @@ pub enum Limits<'r> {
     Request(Box<[RuleLimit]>),
 }
 
+impl Limits<'_> {
+    /// The windows, wherever they come from.
+    pub fn as_slice(&self) -> &[RuleLimit] {
+        match self {
+            Self::Rule(limits) => limits,
+            Self::Request(limits) => limits,
+        }
+    }
+}
+
 /// What the walk found for one descriptor.
 #[derive(Clone, Debug, Default)]
 pub struct Found<'r> {

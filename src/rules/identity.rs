@@ -314,7 +314,3 @@ mod tests {
         }
     }
 }
-pub fn counter_name(descriptor: u128, salt: u64) -> u128 {
-    let _ = (descriptor, salt);
-    todo!()
-}
