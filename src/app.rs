@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,13 +17,13 @@ use tokio::{
     task::JoinSet,
     time::{interval, sleep},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Admin},
     clock::Clock,
     config::{DomainDefaults, settings::Settings},
-    grpc::{self, service::Service},
+    grpc::{self, service::RateLimitService},
     health::Health,
     http::{self, Neighbourhood},
     live::Live,
@@ -36,6 +36,9 @@ use crate::{
 /// How often one shard of the counters is swept: all of them every 51 seconds, each for a fraction of a millisecond.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
+/// How long an HTTP client may finish reading when we stop.
+const HTTP_GRACE: Duration = Duration::from_secs(1);
+
 /// Serves until a signal says stop.
 ///
 /// # Errors
@@ -44,7 +47,10 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     // The cores that decide have runtimes of their own; this one does everything else.
     let house = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    house.block_on(serve(settings))
+    let result = house.block_on(serve(settings));
+    // What still blocks (a rule file on a dead network share) must not keep the process.
+    house.shutdown_background();
+    result
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -59,23 +65,28 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Everything is bound before anything is served: a port that is taken is said at once.
     let http = bind("http", &settings.http).await?;
     let admin = bind("admin", loopback_only(&settings.admin)?).await?;
-    let grpc =
-        grpc::listen::bind(&settings.grpc).await.with_context(|| format!("setting `grpc` is `{}`", settings.grpc))?;
+    let grpc = grpc::Address::parse(&settings.grpc).context("setting `grpc`")?.bind().await.context("setting `grpc`")?;
+    info!(
+        grpc = %grpc.address()?,
+        http = %http.local_addr()?,
+        admin = %admin.local_addr()?,
+        cores = settings.cores,
+        store = store.name(),
+        "listening"
+    );
 
-    let defaults = DomainDefaults { count_denied: settings.count_denied };
     let reload = Arc::new(Reload::new(
         settings.rules.clone(),
-        defaults,
+        DomainDefaults { count_denied: settings.count_denied },
         LastGood::new(state),
         Arc::clone(&live),
         Arc::clone(&health),
         Arc::clone(&telemetry),
     ));
-    let first = Arc::clone(&reload);
-    tokio::task::spawn_blocking(move || first.start()).await.context("loading the rules")?;
+    load_now(&reload, Reload::start).await?;
 
     let events = Arc::new(ServerEvents::new(&telemetry));
-    let service = Service {
+    let decide = RateLimitService {
         clock,
         live: Arc::clone(&live),
         store: Arc::clone(&store),
@@ -83,35 +94,63 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         events: Arc::clone(&events),
         hash_key: hash_key()?,
     };
+    let grpc_health = grpc::Health::not_serving().await;
+    let routes = grpc_health.routes();
+
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let neighbourhood = Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry };
-    info!(grpc = %grpc.address(), http = %http.local_addr()?, admin = %admin.local_addr()?, cores = settings.cores, store = store.name(), "listening");
-    tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     let endpoints = Admin { live, health: Arc::clone(&health), store: Arc::clone(&store), started };
+    tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
-    tasks.spawn(Arc::clone(&reload).watch(stopped.clone()));
+    tasks.spawn(Arc::clone(&reload).watch(stopped));
+    tasks.spawn(announce(Arc::clone(&health), grpc_health.clone()));
 
-    let serving = grpc_until_drained();
-    drain(settings, &health, &reload).await?;
+    let service = grpc::Service { decide: Arc::new(decide), events, health: grpc_health, routes };
+    let grpc_settings = grpc::Settings {
+        cores: NonZeroUsize::new(settings.cores).unwrap_or(NonZeroUsize::MIN),
+        drain_grace: settings.drain_deadline.saturating_sub(settings.drain_delay),
+        ..grpc::Settings::default()
+    };
+    let drain = told_to_stop(Signals::new()?, settings.drain_delay, &health, &reload);
+    let served = grpc::run(grpc, service, grpc_settings, drain).await.context("serving gRPC");
+
+    // Probes and metrics go last, so that the end can be watched.
     stop.send_replace(true);
-    while tasks.join_next().await.is_some() {}
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(HTTP_GRACE, all).await.is_err() {
+        warn!("an HTTP client held on to its connection; leaving it");
+    }
     info!("stopped");
-    Ok(())
+    served
+}
+
+/// Tells gRPC's health service whenever readiness changes.
+async fn announce(health: Arc<Health>, grpc_health: grpc::Health) {
+    health.announce(async |ready| grpc_health.set_serving(ready).await).await;
+}
+
+/// Reads and compiles rules on a thread for blocking work.
+async fn load_now<T: Send + 'static>(
+    reload: &Arc<Reload>,
+    load: impl FnOnce(&Reload) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let reload = Arc::clone(reload);
+    tokio::task::spawn_blocking(move || load(&reload)).await.context("loading the rules")
 }
 
 /// Waits for the signal to stop, and then for everybody to learn of it. SIGHUP loads the rules again.
-async fn told_to_stop(settings: &Settings, health: &Health, reload: &Arc<Reload>) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+async fn told_to_stop(mut signals: Signals, drain_delay: Duration, health: &Health, reload: &Arc<Reload>) {
     let delay = loop {
         match signals.next().await {
             Told::Reload => {
-                info!("SIGHUP: loading the rules again");
-                let reload = Arc::clone(reload);
-                tokio::task::spawn_blocking(move || reload.look(true)).await?;
+                info!("SIGHUP: reading the rules again");
+                if let Err(error) = load_now(reload, |reload| reload.look(true)).await {
+                    error!(%error, "the last good rules go on serving");
+                }
             }
-            Told::Stop { leave_time: true } => break settings.drain_delay,
+            Told::Stop { leave_time: true } => break drain_delay,
             // Somebody at a terminal: there is no balancer that would have to learn of it.
             Told::Stop { leave_time: false } => break Duration::ZERO,
         }
@@ -123,7 +162,6 @@ async fn told_to_stop(settings: &Settings, health: &Health, reload: &Arc<Reload>
         // A second signal is impatience.
         () = signals.stop() => {}
     }
-    Ok(())
 }
 
 /// The signals we heed.

@@ -24,7 +24,7 @@ use crate::{
 
 /// Decides requests. One for all cores: what it changes are counters.
 #[derive(Debug)]
-pub struct Service {
+pub struct RateLimitService {
     pub clock: Clock,
     pub live: Arc<Live>,
     pub store: Arc<Store>,
@@ -33,7 +33,7 @@ pub struct Service {
     pub hash_key: HashKey,
 }
 
-impl Decide for Service {
+impl Decide for RateLimitService {
     async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
         let stopwatch = self.clock.stopwatch();
         let request = match receive(&message) {
@@ -64,7 +64,7 @@ impl Decide for Service {
     }
 }
 
-impl Service {
+impl RateLimitService {
     /// The rule of each descriptor.
     fn find<'r>(&self, domain: Option<&'r Domain>, request: &Request<'_>) -> SmallVec<[Found<'r>; 2]> {
         let Some(domain) = domain else { return request.descriptors.iter().map(|_| Found::default()).collect() };
