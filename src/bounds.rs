@@ -38,6 +38,12 @@ pub const BODY_MAX_BYTES: usize = 64 << 10;
 /// One request value inserted into a body, in bytes; longer ones are cut.
 pub const INSERT_MAX_BYTES: usize = 1_024;
 
+/// Nesting of parentheses in a template's condition: its parser recurses, and its evaluation keeps two bits a level in
+/// a u64.
+pub const TEMPLATE_NESTING_MAX: usize = 16;
+/// Headers of one list in a `response`. Envoy's own default bound is 100 headers a message, the upstream's included.
+pub const HEADERS_PER_LIST_MAX: usize = 32;
+
 /// Counters in memory at most, until the operator says otherwise: at 60 bytes each some 600 MB.
 pub const COUNTERS_MAX: usize = 10_000_000;
 /// Counters in memory that an operator can ask for at most: beyond what one machine has memory for.
