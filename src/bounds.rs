@@ -10,6 +10,11 @@ pub const WINDOW_MAX: Nanos = Nanos::from_secs(10 * 366 * 86_400);
 /// Largest message that is decoded and decided, in bytes; a larger one is answered OVER_LIMIT. Sixteen 1 MiB headers
 /// in one request: far beyond what any Envoy lets in (60 KiB a request by default), and still cheap to hold.
 pub const MESSAGE_MAX_BYTES: usize = 16 << 20;
+/// Descriptors of one request; more are answered OVER_LIMIT. An Envoy sends one for each `rate_limits` entry of a route,
+/// a handful; an empty one takes two bytes of the message and twenty times that here.
+pub const DESCRIPTORS_PER_REQUEST_MAX: usize = 100_000;
+/// Entries of all descriptors of one request; more are answered OVER_LIMIT, for the same reason.
+pub const ENTRIES_PER_REQUEST_MAX: usize = 400_000;
 
 /// Deepest tree of rules, in levels. Real descriptors have up to six entries; the walk keeps its place on the stack.
 pub const LEVELS_MAX: usize = 32;
