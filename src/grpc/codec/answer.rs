@@ -1,0 +1,282 @@
+//! The answer: `RateLimitResponse`, written once, framed as gRPC wants it.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use crate::{
+    decision::{Decision, Figure, Status},
+    limit::{CalendarUnit, Window},
+    render::{Field, Sink},
+    rules::Value,
+    units::Nanos,
+};
+
+/// What stands before a message in gRPC: whether it is compressed, and its length in four bytes.
+pub const FRAME_HEADER_BYTES: usize = 5;
+
+/// What a usual answer takes at most: headers of three windows, a body, the metadata. A longer one grows the buffer.
+const USUAL_BYTES: usize = 1_024;
+
+/// `RateLimitResponse.Code`
+const OK: u64 = 1;
+const OVER_LIMIT: u64 = 2;
+
+/// The largest whole number below which an f64 holds every one: what a Struct's number can say exactly.
+const EXACT_MAX: u64 = 1 << 53;
+
+/// One answer while it is written: code and statuses first, then whatever is rendered into it as a [`Sink`].
+///
+/// Written into the end of a buffer that its owner keeps, so that many answers share one allocation.
+#[derive(Debug)]
+pub struct Answer<'b> {
+    message: Message<'b>,
+    /// Where the metadata's Struct begins, once there is a field.
+    metadata: Option<Begun>,
+}
+
+impl<'b> Answer<'b> {
+    /// Begins the answer to `decision`. What an abandoned answer left in `buffer` is dropped.
+    pub fn to(decision: &Decision<'_>, buffer: &'b mut BytesMut) -> Self {
+        let mut answer = Self::begin(decision.refused, buffer);
+        for status in &decision.statuses {
+            answer.message.nested(2, |message| write_status(message, status));
+        }
+        answer
+    }
+
+    /// The answer by policy, where nothing was decided: `OVER_LIMIT` without statuses, headers or body.
+    pub fn over_limit() -> Bytes {
+        Bytes::from_static(&[0, 0, 0, 0, 2, 1 << 3, 2])
+    }
+
+    /// The bytes of the finished answer, frame header and all.
+    pub fn finish(mut self) -> Bytes {
+        if let Some(begun) = self.metadata.take() {
+            self.message.end(begun);
+        }
+        let length = self.message.out.len() - FRAME_HEADER_BYTES;
+        // An answer is some hundred bytes; what a request can make of it is bounded, far below 4 GiB.
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some(place) = self.message.out.get_mut(1..FRAME_HEADER_BYTES) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        self.message.out.split().freeze()
+    }
+
+    fn begin(refused: bool, buffer: &'b mut BytesMut) -> Self {
+        buffer.clear();
+        buffer.reserve(USUAL_BYTES);
+        buffer.put_bytes(0, FRAME_HEADER_BYTES);
+        let mut message = Message { out: buffer };
+        message.varint_field(1, code(refused));
+        Self { message, metadata: None }
+    }
+}
+
+impl Sink for Answer<'_> {
+    fn header(&mut self, name: &str, value: &[u8]) {
+        self.message.nested(3, |header| {
+            header.bytes_field(1, name.as_bytes());
+            // A `string`: one byte that is not UTF-8, and Envoy could not read the answer.
+            header.bytes_field(2, String::from_utf8_lossy(value).as_bytes());
+        });
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        self.message.bytes_field(5, body);
+    }
+
+    fn field(&mut self, name: &str, value: Field<'_>) {
+        if self.metadata.is_none() {
+            self.metadata = Some(self.message.begin(6));
+        }
+        write_entry(&mut self.message, name, |message| match value {
+            Field::Text(text) => message.bytes_field(3, text.as_bytes()),
+            Field::Number(number) if number <= EXACT_MAX => message.double_field(2, number as f64),
+            Field::Number(number) => message.bytes_field(3, number.to_string().as_bytes()),
+            Field::Bool(on) => message.varint_field(4, u64::from(on)),
+            Field::Value(value) => write_value(message, value),
+        });
+    }
+}
+
+/// `RateLimitResponse.DescriptorStatus`
+fn write_status(message: &mut Message<'_>, status: &Status<'_>) {
+    message.varint_field(1, code(status.refused));
+    if let Some(figure) = &status.figure {
+        if status.exposed {
+            message.nested(2, |limit| write_limit(limit, figure));
+        }
+        message.varint_field(3, saturated(figure.remaining));
+        // Present even where it is zero: the counter is as good as untouched.
+        message.nested(4, |duration| duration.varint_field(1, figure.reset_secs));
+    } else if status.unlimited {
+        message.varint_field(3, u64::from(u32::MAX));
+    }
+}
+
+/// `RateLimitResponse.RateLimit`
+fn write_limit(message: &mut Message<'_>, figure: &Figure<'_>) {
+    let (unit, multiplier) = in_units(&figure.limit.limit.window);
+    message.varint_field(1, saturated(figure.limit.limit.count));
+    message.varint_field(2, unit);
+    if figure.limit.written_name.is_some() {
+        message.bytes_field(3, figure.limit.name.as_bytes());
+    }
+    if multiplier != 1 {
+        message.nested(4, |wrapper| wrapper.varint_field(1, multiplier));
+    }
+}
+
+/// A window as `RateLimitResponse.RateLimit.Unit` and how many of them: the largest unit that divides it. UNKNOWN
+/// where that is no whole number of seconds, or of more units than the field holds.
+fn in_units(window: &Window) -> (u64, u64) {
+    const UNKNOWN: u64 = 0;
+    const SECOND: u64 = 1;
+    const MINUTE: u64 = 2;
+    const HOUR: u64 = 3;
+    const DAY: u64 = 4;
+    const MONTH: u64 = 5;
+    const YEAR: u64 = 6;
+    const WEEK: u64 = 7;
+    /// Seconds of each unit as Envoy reckons, longest first.
+    const LENGTHS: [(u64, u64); 7] = [
+        (YEAR, 365 * 86_400),
+        (MONTH, 30 * 86_400),
+        (WEEK, 7 * 86_400),
+        (DAY, 86_400),
+        (HOUR, 3_600),
+        (MINUTE, 60),
+        (SECOND, 1),
+    ];
+    match window {
+        Window::Length(length) => {
+            if *length == Nanos::ZERO || length.0 % Nanos::SECOND.0 != 0 {
+                return (UNKNOWN, 1);
+            }
+            let seconds = length.0 / Nanos::SECOND.0;
+            // One second divides all that is left, so there is always one.
+            let found = LENGTHS.iter().find(|(_, length)| seconds.is_multiple_of(*length));
+            found.map_or((UNKNOWN, 1), |&(unit, length)| (unit, seconds / length))
+        }
+        Window::Calendar(calendar) => {
+            let unit = match calendar.unit {
+                CalendarUnit::Hour => HOUR,
+                CalendarUnit::Day => DAY,
+                CalendarUnit::Week => WEEK,
+                CalendarUnit::Month => MONTH,
+                CalendarUnit::Year => YEAR,
+            };
+            (unit, 1)
+        }
+    }
+}
+
+/// One `fields` entry of a `google.protobuf.Struct`: `{1: name, 2: Value}`.
+fn write_entry(message: &mut Message<'_>, name: &str, value: impl FnOnce(&mut Message<'_>)) {
+    message.nested(1, |entry| {
+        entry.bytes_field(1, name.as_bytes());
+        entry.nested(2, value);
+    });
+}
+
+/// `google.protobuf.Value`; as deep as the rule file that said it, which is bounded.
+fn write_value(message: &mut Message<'_>, value: &Value) {
+    match value {
+        Value::Null => message.varint_field(1, 0),
+        Value::Number(number) => message.double_field(2, *number),
+        Value::Text(text) => message.bytes_field(3, text.as_bytes()),
+        Value::Bool(on) => message.varint_field(4, u64::from(*on)),
+        Value::Map(entries) => message.nested(5, |map| {
+            for (name, value) in entries {
+                write_entry(map, name, |message| write_value(message, value));
+            }
+        }),
+        Value::List(values) => message.nested(6, |list| {
+            for value in values {
+                list.nested(1, |message| write_value(message, value));
+            }
+        }),
+    }
+}
+
+fn code(refused: bool) -> u64 {
+    if refused { OVER_LIMIT } else { OK }
+}
+
+/// What a `uint32` can say of it.
+fn saturated(count: u64) -> u64 {
+    count.min(u64::from(u32::MAX))
+}
+
+/// A protobuf message, written at the end of a buffer. Field numbers are below 16: a key is one byte.
+#[derive(Debug)]
+struct Message<'b> {
+    out: &'b mut BytesMut,
+}
+
+/// Where the content of a nested message begins; its length stands in front once it is known.
+#[derive(Debug)]
+struct Begun(usize);
+
+impl Message<'_> {
+    /// Written even where it is zero: a field of a oneof must be.
+    fn varint_field(&mut self, number: u8, value: u64) {
+        self.out.put_u8(number << 3);
+        self.varint(value);
+    }
+
+    fn double_field(&mut self, number: u8, value: f64) {
+        self.out.put_u8(number << 3 | 1);
+        self.out.put_f64_le(value);
+    }
+
+    fn bytes_field(&mut self, number: u8, value: &[u8]) {
+        self.out.put_u8(number << 3 | 2);
+        self.varint(value.len() as u64);
+        self.out.put_slice(value);
+    }
+
+    fn nested(&mut self, number: u8, write: impl FnOnce(&mut Message<'_>)) {
+        let begun = self.begin(number);
+        write(&mut Message { out: self.out });
+        self.end(begun);
+    }
+
+    /// Leaves one byte for the length, which is enough for all but the metadata; [`end`](Self::end) makes room where
+    /// it is not. Measuring first would walk everything twice.
+    fn begin(&mut self, number: u8) -> Begun {
+        self.out.put_slice(&[number << 3 | 2, 0]);
+        Begun(self.out.len())
+    }
+
+    fn end(&mut self, Begun(start): Begun) {
+        let length = self.out.len() - start;
+        let (prefix, width) = varint(length as u64);
+        self.out.put_bytes(0, width - 1);
+        self.out.copy_within(start..start + length, start + width - 1);
+        self.out[start - 1..start - 1 + width].copy_from_slice(&prefix[..width]);
+    }
+
+    fn varint(&mut self, value: u64) {
+        let (bytes, width) = varint(value);
+        self.out.put_slice(&bytes[..width]);
+    }
+}
+
+/// Seven bits a byte, lowest first; all but the last have the top bit set. So many of the bytes count.
+fn varint(mut value: u64) -> ([u8; 10], usize) {
+    let mut bytes = [0; 10];
+    let mut width = 0;
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        bytes[width] = if value == 0 { low } else { low | 0x80 };
+        width += 1;
+        if value == 0 {
+            return (bytes, width);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
