@@ -30,21 +30,21 @@ pub struct Module {
 pub fn of_this_crate() -> Vec<Module> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    read(&src, Vec::new(), &src.join("lib.rs"), &mut found);
-    read(&src, vec!["main".to_owned()], &src.join("main.rs"), &mut found);
+    read(&src, &[], &src.join("lib.rs"), &mut found);
+    read(&src, &["main".to_owned()], &src.join("main.rs"), &mut found);
     let main = found.pop().expect("main.rs was read");
     assert!(main.declares.is_empty(), "main.rs declares modules; they belong into the library");
     found
 }
 
-fn read(src: &Path, path: Vec<String>, file: &Path, found: &mut Vec<Module>) {
+fn read(src: &Path, path: &[String], file: &Path, found: &mut Vec<Module>) {
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let mut module = parse(&path.join("::"), &text);
     let below = file.strip_prefix(src).expect("modules stand below src");
     module.file = Path::new("src").join(below).display().to_string();
     for child in &module.declares {
         let path: Vec<String> = path.iter().chain([child]).cloned().collect();
-        read(src, path.clone(), &file_of(src, &path), found);
+        read(src, &path, &file_of(src, &path), found);
     }
     found.push(module);
 }
