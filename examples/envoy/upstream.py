@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""The smallest upstream: answers every request with what it was asked, in one line of text."""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # Envoy keeps its connections
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = f"upstream: {self.command} {self.path}\n".encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/plain")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass  # Envoy's access log says it all
+
+
+if __name__ == "__main__":
+    try:
+        ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
+    except KeyboardInterrupt:
+        pass

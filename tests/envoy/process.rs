@@ -1,0 +1,100 @@
+//! Programs that a test starts, and waiting for what they do.
+
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take that should take milliseconds: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program that ends with the test. What it writes is shown where the test fails.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Process {
+    pub fn start(name: &'static str, logs: &Path, command: &mut Command) -> Self {
+        let (out, err) = (logs.join(format!("{name}.out")), logs.join(format!("{name}.err")));
+        let file = |path| File::create(path).expect("a log file can be made");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file(&out))
+            .stderr(file(&err))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", command.get_program().display()));
+        Self { name, child, out, err }
+    }
+
+    /// Everything that it has written to its standard output so far.
+    pub fn output(&self) -> String {
+        fs::read(&self.out).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until `ready`; a program that ends instead fails the test at once.
+    pub fn wait_until(&mut self, ready: impl Fn() -> bool) {
+        let name = self.name;
+        eventually(&format!("{name} is ready"), || {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                panic!("{name} ended: {status}");
+            }
+            ready()
+        });
+    }
+
+    /// Ends it the hard way, as a crash would.
+    pub fn kill(&mut self) {
+        // An error says that it has ended already, which is all that is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("{}", [&self.out, &self.err].map(|log| last_lines(log)).concat());
+        }
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut shown = format!("--- {}\n", log.file_name().map_or_else(Default::default, OsStr::to_string_lossy));
+    for line in &lines[lines.len().saturating_sub(30)..] {
+        let _ = writeln!(shown, "{line}");
+    }
+    shown
+}
+
+/// Asks until `true`; fails the test with `what` when patience is at its end.
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(PATIENCE, what, condition);
+}
+
+/// Asks until `true`, for so long.
+pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// So many ports on which nobody listens; all different, because all are held until the last is found.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
+    held.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
+}
