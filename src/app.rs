@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     config::{DomainDefaults, settings::Settings},
     grpc::{self, service::RateLimitService},
-    health::Health,
+    health::{Health, Readiness},
     http::{self, Neighbourhood},
     live::Live,
     reload::{Reload, last_good::LastGood},
@@ -65,7 +65,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Everything is bound before anything is served: a port that is taken is said at once.
     let http = bind("http", &settings.http).await?;
     let admin = bind("admin", loopback_only(&settings.admin)?).await?;
-    let grpc = grpc::Address::parse(&settings.grpc).context("setting `grpc`")?.bind().await.context("setting `grpc`")?;
+    let grpc =
+        grpc::Address::parse(&settings.grpc).context("setting `grpc`")?.bind().await.context("setting `grpc`")?;
     info!(
         grpc = %grpc.address()?,
         http = %http.local_addr()?,
@@ -104,8 +105,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
-    tasks.spawn(Arc::clone(&reload).watch(stopped));
-    tasks.spawn(announce(Arc::clone(&health), grpc_health.clone()));
+    tasks.spawn(Arc::clone(&reload).watch(stopped.clone()));
+    tasks.spawn(announce(health.watch(), grpc_health.clone(), stopped));
 
     let service = grpc::Service { decide: Arc::new(decide), events, health: grpc_health, routes };
     let grpc_settings = grpc::Settings {
@@ -127,8 +128,13 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Tells gRPC's health service whenever readiness changes.
-async fn announce(health: Arc<Health>, grpc_health: grpc::Health) {
-    health.announce(async |ready| grpc_health.set_serving(ready).await).await;
+async fn announce(mut readiness: Readiness, grpc_health: grpc::Health, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            Some(ready) = readiness.next() => grpc_health.set_serving(ready).await,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
 }
 
 /// Reads and compiles rules on a thread for blocking work.

@@ -42,23 +42,39 @@ impl Health {
 
     /// For the probe's answer and the log.
     pub fn why_not_ready(&self) -> Option<&'static str> {
-        match *self.latches.borrow() {
-            Latches { draining: true, .. } => Some("draining"),
-            Latches { rules_loaded: false, .. } => Some("no rules were ever loaded"),
-            Latches { .. } => None,
-        }
+        self.latches.borrow().why_not_ready()
     }
 
-    /// Tells `ready` now and whenever a latch turns, until we are on our way out.
-    pub async fn announce(&self, mut ready: impl AsyncFnMut(bool)) {
+    /// Readiness as it changes from now on.
+    pub fn watch(&self) -> Readiness {
         let mut latches = self.latches.subscribe();
-        loop {
-            let now = *latches.borrow_and_update();
-            ready(self.ready()).await;
-            if now.draining || latches.changed().await.is_err() {
-                return;
-            }
+        latches.mark_changed();
+        Readiness { latches }
+    }
+}
+
+impl Latches {
+    fn why_not_ready(self) -> Option<&'static str> {
+        match self {
+            Self { draining: true, .. } => Some("draining"),
+            Self { rules_loaded: false, .. } => Some("no rules were ever loaded"),
+            Self { .. } => None,
         }
+    }
+}
+
+/// Readiness, for who must pass it on.
+#[derive(Debug)]
+pub struct Readiness {
+    latches: watch::Receiver<Latches>,
+}
+
+impl Readiness {
+    /// Whether we are ready: at once when first asked, then whenever a latch turns; None when nothing will change any
+    /// more.
+    pub async fn next(&mut self) -> Option<bool> {
+        self.latches.changed().await.ok()?;
+        Some(self.latches.borrow_and_update().why_not_ready().is_none())
     }
 }
 
@@ -74,5 +90,19 @@ mod tests {
         assert!(health.ready());
         health.draining();
         assert_eq!(health.why_not_ready(), Some("draining"));
+    }
+
+    #[tokio::test]
+    async fn who_watches_is_told_at_once_and_at_every_change() {
+        let health = Health::default();
+        let mut readiness = health.watch();
+        assert_eq!(readiness.next().await, Some(false));
+        health.rules_loaded();
+        assert_eq!(readiness.next().await, Some(true));
+        health.rules_loaded();
+        health.draining();
+        assert_eq!(readiness.next().await, Some(false));
+        drop(health);
+        assert_eq!(readiness.next().await, None);
     }
 }

@@ -6,6 +6,7 @@
 //! | [`codec`] | the question as a view over its bytes, the answer written once |
 //! | [`listen`] | where to listen: a port or a Unix socket |
 //! | [`server`] | cores that serve, a loop that accepts, an end in order |
+//! | [`service`] | the life of a request, from its message to its answer |
 //! | `accept`, `deal` | out of file handles or not, a connection goes to the core with the least work |
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
@@ -17,6 +18,7 @@ pub mod events;
 pub mod health;
 pub mod listen;
 pub mod server;
+pub mod service;
 pub mod settings;
 pub mod unary;
 

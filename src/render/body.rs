@@ -18,7 +18,10 @@ pub enum Body {
     /// `application/problem+json` (RFC 9457) with the type and the `violated-policies` of
     /// draft-ietf-httpapi-ratelimit-headers-11.
     ProblemJson,
-    Template { content_type: ContentType, template: Template },
+    Template {
+        content_type: ContentType,
+        template: Template,
+    },
 }
 
 const PROBLEM_JSON: &str = "application/problem+json";

@@ -155,9 +155,7 @@ impl Script {
         let over = Stand { remaining: 0, ..stand };
         // Two windows: one that `w` can name and one that it cannot.
         let with = |stand| {
-            bare()
-                .window(&name, number, Nanos::from_secs(60), stand)
-                .window(&name, number, bounds::WINDOW_MIN, stand)
+            bare().window(&name, number, Nanos::from_secs(60), stand).window(&name, number, bounds::WINDOW_MIN, stand)
         };
         let wait = Some(number.max(1));
         let never = Scene { never: true, ..with(over).refuse(0, wait) };

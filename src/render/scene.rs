@@ -126,12 +126,8 @@ impl Scene {
             never: self.never,
             shadow_only: self.shadow_only,
         };
-        let status = Status {
-            refused: self.refused,
-            figure: answer.figure().copied(),
-            exposed: self.exposed,
-            unlimited: false,
-        };
+        let status =
+            Status { refused: self.refused, figure: answer.figure().copied(), exposed: self.exposed, unlimited: false };
         Decision {
             now: self.now,
             domain: Some(&self.domain),

@@ -65,10 +65,7 @@ fn each_profile_has_its_headers() {
         ),
         (
             "ietf",
-            &[
-                r#"RateLimit-Policy: "minute";q=120;w=60, "second";q=4;w=1"#,
-                r#"RateLimit: "minute";r=118;t=32"#,
-            ],
+            &[r#"RateLimit-Policy: "minute";q=120;w=60, "second";q=4;w=1"#, r#"RateLimit: "minute";r=118;t=32"#],
             &[r#"RateLimit-Policy: "minute";q=120;w=60, "second";q=4;w=1"#, r#"RateLimit: "second";r=0;t=1"#],
         ),
         (
@@ -223,8 +220,22 @@ fn a_list_that_sends_retry_after_sends_it_alone() {
 #[test]
 fn names_that_would_do_harm_are_refused() {
     for name in [
-        "", "x y", "x:", ":status", "x\r\ny", "caf\u{e9}", "Host", "content-length", "Content-Type", "TE", "upgrade",
-        "Transfer-Encoding", "connection", "content-encoding", "date", "server",
+        "",
+        "x y",
+        "x:",
+        ":status",
+        "x\r\ny",
+        "caf\u{e9}",
+        "Host",
+        "content-length",
+        "Content-Type",
+        "TE",
+        "upgrade",
+        "Transfer-Encoding",
+        "connection",
+        "content-encoding",
+        "date",
+        "server",
     ] {
         assert!(check_name(name).is_err(), "{name:?}");
         assert!(Header::new(name, "x", None).is_err(), "{name:?}");

@@ -99,9 +99,11 @@ impl Template {
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        self.pieces.iter().filter_map(|piece| {
-            if let Piece::SkipUnless(condition, _) = piece { Some(condition) } else { None }
-        })
+        self.pieces.iter().filter_map(
+            |piece| {
+                if let Piece::SkipUnless(condition, _) = piece { Some(condition) } else { None }
+            },
+        )
     }
 }
 

@@ -155,7 +155,9 @@ impl Parser<'_> {
             _ => {
                 const KEYWORDS: [&str; 4] = ["if", "elif", "else", "endif"];
                 let fault = lexer.fault(keyword_at, format!("unknown tag `{keyword}`"));
-                return Err(fault.help_or(did_you_mean(&keyword, KEYWORDS), || format!("tags are {}", listed(&KEYWORDS))));
+                return Err(
+                    fault.help_or(did_you_mean(&keyword, KEYWORDS), || format!("tags are {}", listed(&KEYWORDS)))
+                );
             }
         }
         match lexer.next()? {
@@ -280,7 +282,9 @@ fn test(lexer: &mut Lexer<'_>) -> Result<Test, Fault> {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => Ok(Test::Numbers(left, comparison, right)),
         (Value::Text(Text::Name(left)), Value::Text(Text::Name(right))) => Ok(Test::Texts(left, comparison, right)),
-        (Value::Denied, _) => Err(lexer.fault(left_at, "`denied` is not compared").help("write `denied` or `not denied`")),
+        (Value::Denied, _) => {
+            Err(lexer.fault(left_at, "`denied` is not compared").help("write `denied` or `not denied`"))
+        }
         (_, Value::Denied) => Err(lexer.fault(right_at, "`denied` is not compared")),
         (Value::Text(Text::Message | Text::Policies), _) => {
             Err(lexer.fault(left_at, "`message` and `policies` are made up for people and not compared"))
