@@ -129,11 +129,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
 /// Tells gRPC's health service whenever readiness changes.
 async fn announce(mut readiness: Readiness, grpc_health: grpc::Health, mut stopped: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            Some(ready) = readiness.next() => grpc_health.set_serving(ready).await,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+    let told = async {
+        while let Some(ready) = readiness.next().await {
+            grpc_health.set_serving(ready).await;
         }
+    };
+    tokio::select! {
+        () = told => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }
 

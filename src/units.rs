@@ -55,6 +55,7 @@ impl Timestamp {
     }
 
     /// `self` moved on by `length`; saturates.
+    #[must_use]
     pub const fn plus(self, length: Nanos) -> Self {
         Self(self.0.saturating_add(length.0))
     }

@@ -44,16 +44,12 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    match compiled {
-        Some(summary) => {
-            println!("ok: {} file(s), {summary}, {warnings} warning(s)", files.len());
-            Ok(ExitCode::SUCCESS)
-        }
-        None => {
-            println!("{errors} error(s), {warnings} warning(s)");
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let Some(summary) = compiled else {
+        println!("{errors} error(s), {warnings} warning(s)");
+        return Ok(ExitCode::FAILURE);
+    };
+    println!("ok: {} file(s), {summary}, {warnings} warning(s)", files.len());
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Compiled {

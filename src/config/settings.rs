@@ -349,7 +349,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let duration = Duration::from_millis(number.checked_mul(millis)?);
-    (duration <= Duration::from_secs(86_400)).then_some(duration)
+    (duration <= Duration::from_hours(24)).then_some(duration)
 }
 
 /// A value of the settings file: any scalar, kept as its text.

@@ -41,7 +41,7 @@ impl Decide for RateLimitService {
             Err(malformed) if malformed.is_too_large() => {
                 self.events.oversized.increment(1);
                 return Ok(self.by_policy());
-            },
+            }
             Err(malformed) => return Err(self.malformed(malformed.to_string())),
         };
         if request.domain.is_empty() || request.descriptors.is_empty() {

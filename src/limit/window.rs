@@ -106,7 +106,7 @@ impl Calendar {
         let instant = jiff::Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
         let local = self.zone.to_datetime(instant);
         if self.unit == CalendarUnit::Hour {
-            return self.hour_around(now, local);
+            return hour_around(now, local);
         }
         let today = local.date();
         // The edge before or at today, and the two after it: where midnight does not exist or comes twice, an edge
@@ -164,14 +164,14 @@ impl Calendar {
         let zoned = date.to_zoned(self.zone.clone()).ok()?;
         u64::try_from(zoned.timestamp().as_nanosecond()).ok().map(Timestamp)
     }
+}
 
-    /// Hours of the zone's clock: they differ from UTC's only where the offset is not whole hours.
-    fn hour_around(&self, now: Timestamp, local: jiff::civil::DateTime) -> Option<(Timestamp, Timestamp)> {
-        let into_hour = u64::try_from(local.minute()).ok()? * 60 + u64::try_from(local.second()).ok()?;
-        let whole_second = now.0 - now.0 % Nanos::SECOND.0;
-        let start = Timestamp(whole_second.checked_sub(into_hour * Nanos::SECOND.0)?);
-        Some((start, start.plus(Nanos::from_secs(3_600))))
-    }
+/// Hours of the zone's clock: they differ from UTC's only where the offset is not whole hours.
+fn hour_around(now: Timestamp, local: jiff::civil::DateTime) -> Option<(Timestamp, Timestamp)> {
+    let into_hour = u64::try_from(local.minute()).ok()? * 60 + u64::try_from(local.second()).ok()?;
+    let whole_second = now.0 - now.0 % Nanos::SECOND.0;
+    let start = Timestamp(whole_second.checked_sub(into_hour * Nanos::SECOND.0)?);
+    Some((start, start.plus(Nanos::from_secs(3_600))))
 }
 
 #[cfg(test)]
