@@ -18,7 +18,10 @@ pub enum Body {
     /// `application/problem+json` (RFC 9457) with the type and the `violated-policies` of
     /// draft-ietf-httpapi-ratelimit-headers-11.
     ProblemJson,
-    Template { content_type: ContentType, template: Template },
+    Template {
+        content_type: ContentType,
+        template: Template,
+    },
 }
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -29,7 +32,7 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// A content type that is none, a fault of the template, or a template that could fill more than
+    /// A content type that is none ([`ContentType::parse`] tells it apart), a fault of the template, or a template that could fill more than
     /// [`bounds::BODY_MAX_BYTES`]. So no body is ever cut: half a JSON is worse than none.
     pub fn template(content_type: &str, text: &str) -> Result<Self, Fault> {
         let content_type = ContentType::parse(content_type)?;

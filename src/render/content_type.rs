@@ -18,7 +18,10 @@ impl ContentType {
     /// What is not a type, a subtype and parameters; a charset other than UTF-8, which bodies are written in.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         if text.len() > bounds::HEADER_VALUE_MAX_BYTES {
-            return Err(Fault::new(format!("the content type is longer than {} bytes", bounds::HEADER_VALUE_MAX_BYTES)));
+            return Err(Fault::new(format!(
+                "the content type is longer than {} bytes",
+                bounds::HEADER_VALUE_MAX_BYTES
+            )));
         }
         let text = text.trim_matches([' ', '\t']);
         let (essence, mut parameters) = text.split_at(text.find(';').unwrap_or(text.len()));

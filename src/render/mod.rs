@@ -24,11 +24,7 @@ pub use headers::{
 };
 pub use rehearsal::{Rehearsed, rehearse};
 
-use crate::{
-    decision::Decision,
-    request::Request,
-    rules::Value,
-};
+use crate::{decision::Decision, request::Request, rules::Value};
 use facts::Facts;
 
 /// Takes the parts of an answer as they are rendered, in this order: headers, body, metadata fields.

@@ -8,10 +8,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Headers, Response,
+    Body, Headers, Response,
+    headers::list::List,
     scene::{Scene, Stand},
     template::{
-        Template,
+        Condition, Template,
         condition::Test,
         expression::{Name, Number, Source, Text, Value},
     },
@@ -51,7 +52,8 @@ const HOSTILE: [&[u8]; 13] = [
 /// Comparisons of one response that are rehearsed; what compares with more is a program, not a template.
 const LITERALS_MAX: usize = 64;
 
-/// Every answer of `response` to hostile requests.
+/// Every answer of `response` to hostile requests; none where nothing of it is written in the rules, because our own
+/// profiles and bodies need no rehearsal.
 pub fn rehearse(response: &Response) -> Vec<Rehearsed> {
     let Some(script) = Script::of(response) else { return Vec::new() };
     script.scenes().iter().map(|scene| perform(scene, response)).collect()
@@ -78,14 +80,14 @@ struct Script {
 }
 
 impl Script {
-    /// None where nothing is said that rules or requests could disturb.
+    /// None where there is no template.
     fn of(response: &Response) -> Option<Self> {
         let list = if let Headers::List(list) = &response.headers { Some(list) } else { None };
-        if response.body.content_type().is_none() && matches!(response.headers, Headers::None) {
+        if list.is_none() && !matches!(response.body, Body::Template { .. }) {
             return None;
         }
         let mut script = Self { numbers: [0, 1, 59, u64::MAX].into(), ..Self::default() };
-        for template in list.into_iter().flat_map(|list| list.templates()).chain(response.body.template_of()) {
+        for template in list.into_iter().flat_map(List::templates).chain(response.body.template_of()) {
             script.read(template);
         }
         Some(script)
@@ -97,7 +99,7 @@ impl Script {
                 self.read_name(name);
             }
         }
-        for test in template.conditions().flat_map(|condition| condition.tests()) {
+        for test in template.conditions().flat_map(Condition::tests) {
             match test {
                 Test::Holds(Value::Text(Text::Name(name))) => self.read_name(name),
                 Test::Holds(_) => {}
@@ -155,9 +157,7 @@ impl Script {
         let over = Stand { remaining: 0, ..stand };
         // Two windows: one that `w` can name and one that it cannot.
         let with = |stand| {
-            bare()
-                .window(&name, number, Nanos::from_secs(60), stand)
-                .window(&name, number, bounds::WINDOW_MIN, stand)
+            bare().window(&name, number, Nanos::from_secs(60), stand).window(&name, number, bounds::WINDOW_MIN, stand)
         };
         let wait = Some(number.max(1));
         let never = Scene { never: true, ..with(over).refuse(0, wait) };

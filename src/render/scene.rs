@@ -11,6 +11,7 @@ use crate::{
 
 /// Everything that an answer is made of, owned.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "it mirrors Decision and Answer")]
 pub(super) struct Scene {
     pub domain: Domain,
     pub rule: Rule,
@@ -126,12 +127,8 @@ impl Scene {
             never: self.never,
             shadow_only: self.shadow_only,
         };
-        let status = Status {
-            refused: self.refused,
-            figure: answer.figure().copied(),
-            exposed: self.exposed,
-            unlimited: false,
-        };
+        let status =
+            Status { refused: self.refused, figure: answer.figure().copied(), exposed: self.exposed, unlimited: false };
         Decision {
             now: self.now,
             domain: Some(&self.domain),

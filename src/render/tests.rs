@@ -198,7 +198,12 @@ fn metadata_is_flat_and_says_what_there_is() {
     let shadow = Scene { shadow_only: true, ..Scene::new("shop", "r") };
     assert_eq!(
         fields(&shadow),
-        [named("domain", text("shop")), named("rule", text("r")), named("mode", text("shadow")), named("store", text("memory"))]
+        [
+            named("domain", text("shop")),
+            named("rule", text("r")),
+            named("mode", text("shadow")),
+            named("store", text("memory"))
+        ]
     );
 }
 

@@ -37,8 +37,7 @@ pub fn push_humanized(secs: u64, out: &mut Vec<u8>) {
 /// Points beyond the year 9999, which no [`Timestamp`](crate::units::Timestamp) reaches, are written as the epoch.
 pub fn push_http_date(epoch_secs: u64, out: &mut Vec<u8>) {
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
     let instant = i64::try_from(epoch_secs).ok().and_then(|secs| jiff::Timestamp::from_second(secs).ok());
     let date = TimeZone::UTC.to_datetime(instant.unwrap_or_default());

@@ -77,7 +77,6 @@ impl Test {
     }
 }
 
-
 impl Comparison {
     fn holds<T: Ord + ?Sized>(self, left: &T, right: &T) -> bool {
         match self {

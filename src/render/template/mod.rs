@@ -11,6 +11,7 @@
 
 pub mod condition;
 pub mod expression;
+mod grammar;
 mod lexer;
 mod parse;
 
@@ -99,9 +100,11 @@ impl Template {
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        self.pieces.iter().filter_map(|piece| {
-            if let Piece::SkipUnless(condition, _) = piece { Some(condition) } else { None }
-        })
+        self.pieces.iter().filter_map(
+            |piece| {
+                if let Piece::SkipUnless(condition, _) = piece { Some(condition) } else { None }
+            },
+        )
     }
 }
 
