@@ -22,9 +22,23 @@ pub(super) fn parse(text: &str, escape: Escape) -> Result<Vec<Piece>, Fault> {
     while at < text.len() {
         at = parser.step(at)?;
     }
-    match parser.open.last() {
-        Some(branches) => Err(Fault::at_byte(text, branches.at, "this `if` has no `{% endif %}`")),
-        None => Ok(parser.pieces),
+    if let Some(branches) = parser.open.last() {
+        return Err(Fault::at_byte(text, branches.at, "this `if` has no `{% endif %}`"));
+    }
+    let values: usize = parser.pieces.iter().map(values).sum();
+    if values > bounds::TEMPLATE_VALUES_MAX {
+        let most = bounds::TEMPLATE_VALUES_MAX;
+        return Err(Fault::new(format!("the template inserts or tests {values} values, at most {most} may be")));
+    }
+    Ok(parser.pieces)
+}
+
+/// How many values a piece looks up, at most.
+fn values(piece: &Piece) -> usize {
+    match piece {
+        Piece::Insert(_) => 1,
+        Piece::SkipUnless(condition, _) => condition.tests().count(),
+        Piece::Text(_) | Piece::Skip(_) => 0,
     }
 }
 
