@@ -3,7 +3,8 @@
 //!
 //! Values are hostile one way at a time, numbers take their extremes, and what a template compares with is tried on
 //! both sides, so that every branch which some request can reach is likely to be seen. It is a rehearsal, not a
-//! proof; what it cannot miss is a value in the wrong place, such as a request's text outside of JSON's quotes.
+//! proof; what it does not miss, in any branch it sees, is a value in the wrong place, such as a request's text outside
+//! of JSON's quotes.
 
 use std::collections::BTreeSet;
 

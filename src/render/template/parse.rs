@@ -63,7 +63,7 @@ impl Parser<'_> {
     /// Takes the text up to the next tag, or the tag that begins at byte `at`; says where to go on.
     fn step(&mut self, at: usize) -> Result<usize, Fault> {
         let rest = &self.text[at..];
-        let tag = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min();
+        let tag = rest.as_bytes().windows(2).position(|pair| matches!(pair, b"{{" | b"{%"));
         match tag {
             Some(0) if rest.starts_with("{{") => self.insert(at),
             Some(0) => self.block(at),
@@ -84,7 +84,7 @@ impl Parser<'_> {
         if let Some(offset) = text.find(|c: char| c.is_ascii_control()) {
             return Err(Fault::at_byte(self.text, start + offset, "a header's value is one line of printable text"));
         }
-        // Piece by piece, because one insert is cut where the text of a template is not.
+        // Byte by byte: a whole text would be cut like an insert.
         let mut encoded = Vec::with_capacity(text.len());
         text.as_bytes().iter().for_each(|&byte| Escape::Header.write(&[byte], &mut encoded));
         self.pieces.push(Piece::Text(encoded.into()));
