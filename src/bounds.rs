@@ -89,6 +89,8 @@ pub const INSERT_MAX_BYTES: usize = 1_024;
 /// Nesting of parentheses in a template's condition: its parser recurses, and its evaluation keeps two bits a level in
 /// a u64.
 pub const TEMPLATE_NESTING_MAX: usize = 16;
+/// Values that one template inserts or tests: each may be a search through the entries of the request.
+pub const TEMPLATE_VALUES_MAX: usize = 256;
 /// Headers of one list in a `response`. Envoy's own default bound is 100 headers a message, the upstream's included.
 pub const HEADERS_PER_LIST_MAX: usize = 32;
 

@@ -32,7 +32,7 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// A content type that is none, a fault of the template, or a template that could fill more than
+    /// A content type that is none ([`ContentType::parse`] tells it apart), a fault of the template, or a template that could fill more than
     /// [`bounds::BODY_MAX_BYTES`]. So no body is ever cut: half a JSON is worse than none.
     pub fn template(content_type: &str, text: &str) -> Result<Self, Fault> {
         let content_type = ContentType::parse(content_type)?;

@@ -50,9 +50,9 @@ pub enum Field<'a> {
 /// How a rule answers, compiled. Rules that look alike share one.
 #[derive(Debug, Default)]
 pub struct Response {
-    pub headers: headers::Headers,
+    pub headers: Headers,
     pub retry_after: bool,
-    pub body: body::Body,
+    pub body: Body,
 }
 
 /// Renders the whole answer into `sink`.

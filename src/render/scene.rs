@@ -11,6 +11,7 @@ use crate::{
 
 /// Everything that an answer is made of, owned.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "it mirrors Decision and Answer")]
 pub(super) struct Scene {
     pub domain: Domain,
     pub rule: Rule,

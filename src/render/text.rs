@@ -30,6 +30,10 @@ impl Escape {
     }
 
     fn write_up_to(self, room: usize, bytes: &[u8], out: &mut Vec<u8>) {
+        // Nearly every value there is, and several times as fast as character by character.
+        if bytes.len() <= room && bytes.iter().all(|&byte| self.leaves(byte)) {
+            return out.extend_from_slice(bytes);
+        }
         let mut cut = Cut { end: out.len().saturating_add(room), out };
         match self {
             Self::Header => {
@@ -38,6 +42,16 @@ impl Escape {
             Self::Json => each_char(bytes, |c| push_json(c, &mut cut)),
             Self::Markup => each_char(bytes, |c| push_markup(c, &mut cut)),
             Self::Plain => each_char(bytes, |c| cut.push_char(c)),
+        }
+    }
+
+    /// Whether a byte stands for itself here, whatever stands around it.
+    fn leaves(self, byte: u8) -> bool {
+        match self {
+            Self::Header => (0x20..=0x7E).contains(&byte),
+            Self::Json => (0x20..=0x7E).contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&'),
+            Self::Markup => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'),
+            Self::Plain => byte.is_ascii(),
         }
     }
 }
@@ -49,13 +63,12 @@ pub fn is_header_value(value: &[u8]) -> bool {
 
 /// Appends `number` in decimal digits.
 pub fn push_number(number: u64, out: &mut Vec<u8>) {
-    /// Digits of u64::MAX.
+    /// Digits of `u64::MAX`.
     const LONGEST: usize = 20;
     let mut digits = [b'0'; LONGEST];
     let mut rest = number;
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder of ten fits")]
         let digit = (rest % 10) as u8;
         *place = b'0' + digit;
         rest /= 10;
@@ -194,6 +207,19 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "ü".repeat(bounds::INSERT_MAX_BYTES / 2));
         let out = escaped(Escape::Header, &[0xFF; bounds::INSERT_MAX_BYTES]);
         assert_eq!(String::from_utf8(out).unwrap(), "%FF".repeat(bounds::INSERT_MAX_BYTES / 3));
+    }
+
+    #[test]
+    fn what_is_left_as_it_is_needs_no_escape() {
+        for escape in [Escape::Header, Escape::Json, Escape::Markup, Escape::Plain] {
+            for byte in 0..=u8::MAX {
+                // The byte behind it is left nowhere, so that both take the long way.
+                let alone = escaped(escape, &[byte]) == [byte];
+                let with_company = escaped(escape, &[byte, 0xFF]).starts_with(&[byte]);
+                assert_eq!(escape.leaves(byte), alone, "{escape:?} of {byte:#x}");
+                assert!(!alone || with_company, "{escape:?} of {byte:#x}");
+            }
+        }
     }
 
     proptest! {

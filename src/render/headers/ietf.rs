@@ -61,11 +61,15 @@ fn push_parameter(key: u8, number: u64, value: &mut Vec<u8>) {
 /// percent-encoded.
 fn push_name(name: &str, value: &mut Vec<u8>) {
     value.push(b'"');
-    for &byte in name.as_bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            value.push(b'\\');
+    if name.contains(['"', '\\']) {
+        for &byte in name.as_bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                value.push(b'\\');
+            }
+            Escape::Header.write(&[byte], value);
         }
-        Escape::Header.write(&[byte], value);
+    } else {
+        Escape::Header.write(name.as_bytes(), value);
     }
     value.push(b'"');
 }

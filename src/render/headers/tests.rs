@@ -167,6 +167,46 @@ fn the_old_service_chooses_the_least_remaining_but_the_last_that_is_over() {
     }
 }
 
+/// One member of a structured field: its string, and its integer parameters.
+type Member = (String, Vec<(char, u64)>);
+
+/// A parser of lists of strings with integer parameters (RFC 9651, sections 4.2.1 to 4.2.5), as strict as the RFC.
+fn members(field: &str) -> Option<Vec<Member>> {
+    let mut rest = field;
+    let mut members = Vec::new();
+    loop {
+        let (name, after) = string(rest.strip_prefix('"')?)?;
+        rest = after;
+        let mut parameters = Vec::new();
+        while let Some(parameter) = rest.strip_prefix(';') {
+            let key = parameter.chars().next().filter(char::is_ascii_lowercase)?;
+            let value = parameter.get(1..)?.strip_prefix('=')?;
+            let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, after) = value.split_at_checked(digits).filter(|_| (1..=15).contains(&digits))?;
+            parameters.push((key, number.parse().ok()?));
+            rest = after;
+        }
+        members.push((name, parameters));
+        if rest.is_empty() {
+            return Some(members);
+        }
+        rest = rest.strip_prefix(", ")?;
+    }
+}
+
+fn string(text: &str) -> Option<(String, &str)> {
+    let mut string = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some((string, chars.as_str())),
+            '\\' => string.push(chars.next().filter(|c| matches!(c, '"' | '\\'))?),
+            c @ ' '..='~' => string.push(c),
+            _ => return None,
+        }
+    }
+}
+
 fn list(headers: &[(&str, &str, Option<On>)]) -> Headers {
     let headers = headers.iter().map(|&(name, value, on)| Header::new(name, value, on).expect("a header"));
     Headers::List(List::new(headers.collect()).expect("a list"))
@@ -196,7 +236,7 @@ fn a_list_sends_what_there_is_to_say() {
         ]
     );
     let hidden = Scene { exposed: false, ..accepted() };
-    assert_eq!(sent(headers(), &hidden), [always.clone()]);
+    assert_eq!(sent(headers(), &hidden), ["X-Always: as it is: 100% %C3%BC"]);
     let deny = Scene::new("shop", "deny").refuse(0, None);
     assert_eq!(sent(headers(), &deny), ["RateLimit-Remaining: -1", "X-Why: This request is not allowed", &always]);
 }
@@ -256,6 +296,27 @@ fn a_header_template_is_one_line() {
 }
 
 proptest! {
+    #[test]
+    fn a_parser_of_structured_fields_reads_every_name_and_number(
+        windows in prop::collection::vec(("[ -~]{0,40}", any::<u64>(), any::<u64>()), 1..5),
+    ) {
+        let scene = windows.iter().fold(Scene::new("shop", "r"), |scene, (name, number, length)| {
+            let stand = Stand { used: 0, available: 0, remaining: *number, reset_secs: *number };
+            scene.window(name, *number, Nanos(*length), stand)
+        });
+        let headers = scene.play(&Response { headers: Headers::Ietf, ..Response::default() }).headers;
+        let field = |at: usize| members(std::str::from_utf8(&headers[at].1).expect("ASCII"));
+
+        let number = |number: u64| number.min(999_999_999_999_999);
+        let policies = windows.iter().map(|(name, count, length)| {
+            let w = (*length >= Nanos::SECOND.0).then(|| ('w', Nanos(*length).ceil_secs()));
+            (name.clone(), [('q', number(*count))].into_iter().chain(w).collect())
+        });
+        prop_assert_eq!(field(0), Some(policies.collect::<Vec<Member>>()));
+        let (name, left, _) = &windows[0];
+        prop_assert_eq!(field(1), Some(vec![(name.clone(), vec![('r', number(*left)), ('t', number(*left))])]));
+    }
+
     #[test]
     fn no_value_of_a_request_breaks_a_header(
         value: Vec<u8>,

@@ -110,13 +110,13 @@ impl<'t> Lexer<'t> {
         let mut chars = self.rest().char_indices().skip(1);
         while let Some((at, c)) = chars.next() {
             match c {
-                '\\' => match chars.next() {
-                    Some((_, escaped @ ('\\' | '\'' | '"'))) => text.push(escaped),
-                    _ => {
+                '\\' => {
+                    let Some((_, escaped @ ('\\' | '\'' | '"'))) = chars.next() else {
                         let fault = self.fault(start + at, "a backslash that escapes nothing");
                         return Err(fault.help("a backslash itself is written `\\\\`"));
-                    }
-                },
+                    };
+                    text.push(escaped);
+                }
                 _ if c == quote => {
                     self.at = start + at + quote.len_utf8();
                     return Ok(Token::Text(text));

@@ -11,6 +11,7 @@
 
 pub mod condition;
 pub mod expression;
+mod grammar;
 mod lexer;
 mod parse;
 

@@ -1,9 +1,10 @@
-//! From a template's text to its pieces.
+//! From a template's text to its pieces: tags and the text between them.
 
 use super::{
     Piece,
-    condition::{Comparison, Condition, Step, Test},
-    expression::{FILTERS, Insert, Name, Number, Source, Text, VARIABLES, Value},
+    condition::Condition,
+    expression::{FILTERS, Insert, Name, Source, Text, Value},
+    grammar::{condition, listed, unexpected, value},
     lexer::{Lexer, Token},
 };
 use crate::{
@@ -21,9 +22,23 @@ pub(super) fn parse(text: &str, escape: Escape) -> Result<Vec<Piece>, Fault> {
     while at < text.len() {
         at = parser.step(at)?;
     }
-    match parser.open.last() {
-        Some(branches) => Err(Fault::at_byte(text, branches.at, "this `if` has no `{% endif %}`")),
-        None => Ok(parser.pieces),
+    if let Some(branches) = parser.open.last() {
+        return Err(Fault::at_byte(text, branches.at, "this `if` has no `{% endif %}`"));
+    }
+    let values: usize = parser.pieces.iter().map(values).sum();
+    if values > bounds::TEMPLATE_VALUES_MAX {
+        let most = bounds::TEMPLATE_VALUES_MAX;
+        return Err(Fault::new(format!("the template inserts or tests {values} values, at most {most} may be")));
+    }
+    Ok(parser.pieces)
+}
+
+/// How many values a piece looks up, at most.
+fn values(piece: &Piece) -> usize {
+    match piece {
+        Piece::Insert(_) => 1,
+        Piece::SkipUnless(condition, _) => condition.tests().count(),
+        Piece::Text(_) | Piece::Skip(_) => 0,
     }
 }
 
@@ -48,7 +63,7 @@ impl Parser<'_> {
     /// Takes the text up to the next tag, or the tag that begins at byte `at`; says where to go on.
     fn step(&mut self, at: usize) -> Result<usize, Fault> {
         let rest = &self.text[at..];
-        let tag = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min();
+        let tag = rest.as_bytes().windows(2).position(|pair| matches!(pair, b"{{" | b"{%"));
         match tag {
             Some(0) if rest.starts_with("{{") => self.insert(at),
             Some(0) => self.block(at),
@@ -69,7 +84,7 @@ impl Parser<'_> {
         if let Some(offset) = text.find(|c: char| c.is_ascii_control()) {
             return Err(Fault::at_byte(self.text, start + offset, "a header's value is one line of printable text"));
         }
-        // Piece by piece, because one insert is cut where the text of a template is not.
+        // Byte by byte: a whole text would be cut like an insert.
         let mut encoded = Vec::with_capacity(text.len());
         text.as_bytes().iter().for_each(|&byte| Escape::Header.write(&[byte], &mut encoded));
         self.pieces.push(Piece::Text(encoded.into()));
@@ -208,144 +223,4 @@ impl Parser<'_> {
             *target = to;
         }
     }
-}
-
-fn condition(lexer: &mut Lexer<'_>) -> Result<Condition, Fault> {
-    let mut steps = Vec::new();
-    alternatives(lexer, &mut steps, 0)?;
-    Ok(Condition { steps: steps.into() })
-}
-
-/// `a or b or …`
-fn alternatives(lexer: &mut Lexer<'_>, steps: &mut Vec<Step>, depth: usize) -> Result<(), Fault> {
-    conjunction(lexer, steps, depth)?;
-    while is_word(&lexer.peek()?, "or") {
-        lexer.next()?;
-        conjunction(lexer, steps, depth)?;
-        steps.push(Step::Or);
-    }
-    Ok(())
-}
-
-/// `a and b and …`
-fn conjunction(lexer: &mut Lexer<'_>, steps: &mut Vec<Step>, depth: usize) -> Result<(), Fault> {
-    negation(lexer, steps, depth)?;
-    while is_word(&lexer.peek()?, "and") {
-        lexer.next()?;
-        negation(lexer, steps, depth)?;
-        steps.push(Step::And);
-    }
-    Ok(())
-}
-
-/// `not a`, `(…)`, or a test
-fn negation(lexer: &mut Lexer<'_>, steps: &mut Vec<Step>, depth: usize) -> Result<(), Fault> {
-    let mut negated = false;
-    while is_word(&lexer.peek()?, "not") {
-        lexer.next()?;
-        negated = !negated;
-    }
-    if lexer.peek()? == Token::Symbol("(") {
-        let (_, at) = lexer.next()?;
-        if depth == bounds::TEMPLATE_NESTING_MAX {
-            let message = format!("parentheses nested more than {} deep", bounds::TEMPLATE_NESTING_MAX);
-            return Err(lexer.fault(at, message));
-        }
-        alternatives(lexer, steps, depth + 1)?;
-        match lexer.next()? {
-            (Token::Symbol(")"), _) => {}
-            (token, at) => return Err(unexpected(lexer, &token, at, "`)`")),
-        }
-    } else {
-        steps.push(Step::Test(test(lexer)?));
-    }
-    if negated {
-        steps.push(Step::Not);
-    }
-    Ok(())
-}
-
-/// A value, or two of one kind compared.
-fn test(lexer: &mut Lexer<'_>) -> Result<Test, Fault> {
-    let (left, left_at) = value(lexer)?;
-    let comparison = match lexer.peek()? {
-        Token::Symbol("==") => Comparison::Equal,
-        Token::Symbol("!=") => Comparison::NotEqual,
-        Token::Symbol("<") => Comparison::Less,
-        Token::Symbol("<=") => Comparison::LessOrEqual,
-        Token::Symbol(">") => Comparison::Greater,
-        Token::Symbol(">=") => Comparison::GreaterOrEqual,
-        _ => return Ok(Test::Holds(left)),
-    };
-    lexer.next()?;
-    let (right, right_at) = value(lexer)?;
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Ok(Test::Numbers(left, comparison, right)),
-        (Value::Text(Text::Name(left)), Value::Text(Text::Name(right))) => Ok(Test::Texts(left, comparison, right)),
-        (Value::Denied, _) => {
-            Err(lexer.fault(left_at, "`denied` is not compared").help("write `denied` or `not denied`"))
-        }
-        (_, Value::Denied) => Err(lexer.fault(right_at, "`denied` is not compared")),
-        (Value::Text(Text::Message | Text::Policies), _) => {
-            Err(lexer.fault(left_at, "`message` and `policies` are made up for people and not compared"))
-        }
-        (_, Value::Text(Text::Message | Text::Policies)) => {
-            Err(lexer.fault(right_at, "`message` and `policies` are made up for people and not compared"))
-        }
-        (Value::Number(_), _) => Err(lexer.fault(right_at, "a number is compared with a text")),
-        (_, Value::Number(_)) => Err(lexer.fault(right_at, "a text is compared with a number")),
-    }
-}
-
-/// A variable or a literal, and where it begins, in bytes.
-fn value(lexer: &mut Lexer<'_>) -> Result<(Value, usize), Fault> {
-    let (token, at) = lexer.next()?;
-    let value = match token {
-        Token::Number(number) => Value::Number(Number::Literal(number)),
-        Token::Text(text) => Value::Text(Text::Name(Name::Literal(text.into()))),
-        Token::Word(word) => match Value::named(&word) {
-            Some(value) => value,
-            None => descriptor_value(lexer, &word, at)?,
-        },
-        token => return Err(unexpected(lexer, &token, at, "a variable, a text in quotes or a number")),
-    };
-    Ok((value, at))
-}
-
-/// `descriptor.KEY` or `descriptor["KEY"]`
-fn descriptor_value(lexer: &mut Lexer<'_>, word: &str, at: usize) -> Result<Value, Fault> {
-    let by_key = |key: &str| Value::Text(Text::Name(Name::Descriptor(key.as_bytes().into())));
-    if let Some(key) = word.strip_prefix("descriptor.").filter(|key| !key.is_empty()) {
-        return Ok(by_key(key));
-    }
-    if word != "descriptor" {
-        let fault = lexer.fault(at, format!("unknown variable `{word}`"));
-        return Err(fault.help_or(did_you_mean(word, VARIABLES), || format!("variables are {}", listed(&VARIABLES))));
-    }
-    match (lexer.next()?.0, lexer.next()?.0, lexer.next()?.0) {
-        (Token::Symbol("["), Token::Text(key), Token::Symbol("]")) => Ok(by_key(&key)),
-        _ => {
-            let fault = lexer.fault(at, "`descriptor` needs a key");
-            Err(fault.help("write `descriptor.api_key` or `descriptor[\"any key\"]`"))
-        }
-    }
-}
-
-fn is_word(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found == word)
-}
-
-fn unexpected(lexer: &Lexer<'_>, token: &Token, at: usize, expected: &str) -> Fault {
-    let found = match token {
-        Token::Word(word) => format!("`{word}`"),
-        Token::Number(number) => format!("`{number}`"),
-        Token::Text(_) => "a text".to_owned(),
-        Token::Symbol(symbol) => format!("`{symbol}`"),
-        Token::End => "the end of the template".to_owned(),
-    };
-    lexer.fault(at, format!("expected {expected}, found {found}"))
-}
-
-fn listed(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

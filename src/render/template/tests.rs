@@ -60,6 +60,23 @@ fn every_variable_and_filter_has_its_value() {
 }
 
 #[test]
+fn the_documentation_names_every_variable_and_filter() {
+    let documented: String =
+        include_str!("expression.rs").lines().filter(|line| line.starts_with("//! |")).collect::<Vec<_>>().join("\n");
+    for name in expression::VARIABLES {
+        let text = if name == "descriptor" { "{{ descriptor.x }}".to_owned() } else { format!("{{{{ {name} }}}}") };
+        assert!(Template::parse(&text, Escape::Json).is_ok(), "{name}");
+    }
+    for filter in expression::FILTERS {
+        assert!(Template::parse(&format!("{{{{ reset | {filter} }}}}"), Escape::Json).is_ok(), "{filter}");
+    }
+    for name in expression::VARIABLES.into_iter().chain(expression::FILTERS) {
+        let named = documented.contains(&format!("`{name}`")) || documented.contains(&format!("`{name}."));
+        assert!(named, "`{name}` is not in the tables");
+    }
+}
+
+#[test]
 fn the_first_entry_of_a_key_speaks_for_it() {
     assert_eq!(json("{{ descriptor.user }}", &refused().entry("user", b"third")), "o'neil \\u003Cx\\u003E");
 }
@@ -156,7 +173,7 @@ fn faults_say_where_and_what_was_meant() {
         ("{% endif %}", 3, "`endif` without an `if`", None),
         ("{% else %}", 3, "`else` without an `if`", None),
         ("{% if denied %}{% else %}{% elif denied %}{% endif %}", 28, "`elif` behind `else`", None),
-        ("{% elseif denied %}", 3, "unknown tag `elseif`", Some("did you mean `else`?")),
+        ("{% elseif denied %}", 3, "unknown tag `elseif`", Some("did you mean `elif`?")),
         ("{% if denied == 'true' %}{% endif %}", 6, "`denied` is not compared", None),
         ("{% if limit == '5' %}{% endif %}", 15, "a number is compared with a text", None),
         (
@@ -173,6 +190,16 @@ fn faults_say_where_and_what_was_meant() {
         assert_eq!((fault.at, fault.message.as_str()), (at, message), "{text}");
         assert!(help.is_none() || fault.help.as_deref() == help, "{text}: {:?}", fault.help);
     }
+}
+
+#[test]
+fn a_template_looks_at_a_bounded_number_of_values() {
+    let inserts = |count| "{{ limit }}".repeat(count);
+    assert!(Template::parse(&inserts(bounds::TEMPLATE_VALUES_MAX), Escape::Json).is_ok());
+    let fault = Template::parse(&inserts(bounds::TEMPLATE_VALUES_MAX + 1), Escape::Json).unwrap_err();
+    assert_eq!(fault.message, "the template inserts or tests 257 values, at most 256 may be");
+    let tests = format!("{{% if denied{} %}}{{% endif %}}", " or denied".repeat(bounds::TEMPLATE_VALUES_MAX));
+    assert!(Template::parse(&tests, Escape::Json).is_err());
 }
 
 #[test]
