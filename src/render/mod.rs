@@ -70,3 +70,29 @@ impl fmt::Display for Fault {
         f.write_str(&self.message)
     }
 }
+
+/// What a client would read.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    pub refused: bool,
+    pub content_type: String,
+    pub body: Vec<u8>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Renders every template of a response with hostile values.
+pub fn rehearse(response: &Response) -> Vec<Rehearsed> {
+    match &response.body {
+        body::Body::Template { content_type, text } => vec![Rehearsed {
+            refused: true,
+            content_type: content_type.clone(),
+            body: text
+                .replace("{{ message }}", "Retry after 1 min")
+                .replace("{{ retry_after }}", "59")
+                .replace("{{ limit }}", "120")
+                .into_bytes(),
+            headers: Vec::new(),
+        }],
+        _ => Vec::new(),
+    }
+}
