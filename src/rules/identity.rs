@@ -6,6 +6,8 @@ pub struct HashKey(pub [u8; 16]);
 
 /// What tells the counters of one descriptor apart: see [`RuleLimit::salt`](super::RuleLimit::salt).
 pub fn window_salt(limit: &crate::limit::Limit, shadow: bool) -> u64 {
-    let _ = (limit, shadow);
-    todo!("window_salt")
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    (limit.window.identity(), limit.algorithm, shadow).hash(&mut hasher);
+    hasher.finish()
 }
