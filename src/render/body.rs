@@ -8,7 +8,10 @@ pub enum Body {
     #[default]
     None,
     ProblemJson,
-    Template { content_type: String, text: String },
+    Template {
+        content_type: String,
+        text: String,
+    },
 }
 
 impl Body {
