@@ -88,12 +88,11 @@ impl KeyRules {
     }
 
     fn find(&self, value: &[u8]) -> Option<RuleIndex> {
-        if self.addresses
-            && let Some(address) = Address::parse(value)
-        {
-            return self.find_value(&address.text(), Some(address));
+        let address = if self.addresses { Address::parse(value) } else { None };
+        match address {
+            Some(other) if !other.is_spelled(value) => self.find_value(&other.text(), address),
+            _ => self.find_value(value, address),
         }
-        self.find_value(value, None)
     }
 
     fn find_value(&self, value: &[u8], address: Option<Address>) -> Option<RuleIndex> {

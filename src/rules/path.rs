@@ -19,6 +19,7 @@ type Rewritten = SmallVec<[u8; 256]>;
 pub struct Path<'v>(Text<'v>);
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one lookup; a box is the allocation it saves")]
 enum Text<'v> {
     Borrowed(&'v [u8]),
     Rewritten(Rewritten),

@@ -394,7 +394,7 @@ fn huge_values_are_matched_in_every_way() {
     let mut domain = domain();
     domain.top = build(&mut rules, &mut domain.rules);
     for byte in 0..=u8::MAX {
-        let value = [byte; 65_536];
+        let value = vec![byte; 65_536];
         let expected = if byte == b'a' { Some(5) } else { Some(0) };
         let found = domain.find(&[Entry { key: b"k", value: &value }], None, &KEY);
         assert_eq!(found.matched.map(|found| found.rule.id), expected, "{byte}");

@@ -127,13 +127,11 @@ impl<T> Default for Node<T> {
 }
 
 fn occupy<T: Copy>(place: &mut Option<T>, value: T) -> Result<(), T> {
-    match *place {
-        Some(occupant) => Err(occupant),
-        None => {
-            *place = Some(value);
-            Ok(())
-        }
+    if let Some(occupant) = *place {
+        return Err(occupant);
     }
+    *place = Some(value);
+    Ok(())
 }
 
 /// Splits `/a/b/c` into `a` and `/b/c`.
