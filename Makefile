@@ -28,7 +28,7 @@ test: $(ENVOY) ## run every test, the ones with a real Envoy too (installs it un
 lint: target/tools/cargo-deny-found ## check formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --profile checked --all-targets -- -D warnings
-	$(CARGO_DENY) --all-features check bans licenses sources
+	$(CARGO_DENY) check bans licenses sources
 
 .PHONY: fmt
 fmt: ## format the sources
@@ -38,9 +38,9 @@ fmt: ## format the sources
 run: ## run the service alone with the rules in config/rules
 	$(CARGO) run --release
 
-$(ENVOY): examples/envoy/find_envoy.py
+# Tests want this very version, whatever is on PATH. Its name says which, so being there is enough.
+$(ENVOY):
 	@$(PYTHON) examples/envoy/find_envoy.py --installed
-	@touch -h $@
 
 # A stamp, so that a cargo-deny on PATH is as good as ours.
 target/tools/cargo-deny-found:

