@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
-    time::{interval, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -27,7 +27,7 @@ use crate::{
     health::{Health, Readiness},
     http::{self, Neighbourhood},
     live::Live,
-    reload::{Reload, last_good::LastGood},
+    reload::{self, Reload, last_good::LastGood},
     rules::identity::HashKey,
     store::{Store, memory::Memory},
     telemetry::{Telemetry, events::ServerEvents, metrics},
@@ -105,7 +105,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
-    tasks.spawn(Arc::clone(&reload).watch(stopped.clone()));
+    tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
     tasks.spawn(announce(health.watch(), grpc_health.clone(), stopped));
 
     let service = grpc::Service { decide: Arc::new(decide), events, health: grpc_health, routes };
@@ -140,6 +140,22 @@ async fn announce(mut readiness: Readiness, grpc_health: grpc::Health, mut stopp
     }
 }
 
+/// Has the rule files looked at, over and over.
+async fn watch_rules(reload: Arc<Reload>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = interval(reload::LOOK_EVERY);
+    // A look may take longer than a tick; the next one is then due a tick later, not at once.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        if let Err(error) = load_now(&reload, Reload::look).await {
+            error!(%error, "the last good rules go on serving");
+        }
+    }
+}
+
 /// Reads and compiles rules on a thread for blocking work.
 async fn load_now<T: Send + 'static>(
     reload: &Arc<Reload>,
@@ -155,7 +171,7 @@ async fn told_to_stop(mut signals: Signals, drain_delay: Duration, health: &Heal
         match signals.next().await {
             Told::Reload => {
                 info!("SIGHUP: reading the rules again");
-                if let Err(error) = load_now(reload, |reload| reload.look(true)).await {
+                if let Err(error) = load_now(reload, Reload::look_closely).await {
                     error!(%error, "the last good rules go on serving");
                 }
             }

@@ -1,7 +1,7 @@
 //! The manual's examples, executed: every block marked `yaml rules` loads, and every `decide` block after one decides
 //! as it says. `docs/decisions.md` explains the lines.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fs, path::Path};
 
 use tallygate::{
     config::{Compiled, DomainDefaults, RuleFile, compile},
@@ -66,7 +66,8 @@ struct Session<'c> {
 impl Session<'_> {
     /// What is answered to the request of one line, in the words of the page.
     fn answer(&self, line: &str) -> String {
-        let (time, request) = line.strip_prefix("at ").and_then(|rest| rest.split_once(' ')).expect("`at TIME request`");
+        let (time, request) =
+            line.strip_prefix("at ").and_then(|rest| rest.split_once(' ')).expect("`at TIME request`");
         let secs: u64 = time.trim_end_matches('s').parse().expect("a time in seconds");
         let now = Timestamp::from_secs(START_SECS).plus(Nanos::from_secs(secs));
         let parsed: Vec<ParsedDescriptor> = request.split(';').map(ParsedDescriptor::parse).collect();
@@ -146,34 +147,24 @@ fn build<'a>(domain: &'a str, parsed: &'a [ParsedDescriptor]) -> Request<'a> {
 
 /// A decision in the words of the page: the first line is the answer, then one for each thing the client gets.
 fn describe(decision: &Decision<'_>, collected: &Collected) -> String {
-    let mut text = if decision.refused { "OVER_LIMIT" } else { "OK" }.to_owned();
-    if let Some(answer) = &decision.answer {
-        if let Some(retry) = answer.retry_after_secs {
-            write!(text, " retry {retry}").unwrap();
-        }
-        if answer.never {
-            text.push_str(" never");
-        }
-    }
+    let code = if decision.refused { "OVER_LIMIT" } else { "OK" };
+    let retry = decision.answer.as_ref().and_then(|answer| answer.retry_after_secs);
+    let retry = retry.map(|secs| format!(" retry {secs}")).unwrap_or_default();
+    let never = if decision.answer.as_ref().is_some_and(|answer| answer.never) { " never" } else { "" };
     let statuses: Vec<String> = decision.statuses.iter().map(status).collect();
-    write!(text, " | {}", statuses.join(", ")).unwrap();
+    let mut lines = vec![format!("{code}{retry}{never} | {}", statuses.join(", "))];
     for (name, value) in &collected.headers {
-        write!(text, "\n< {name}: {}", String::from_utf8_lossy(value)).unwrap();
+        lines.push(format!("< {name}: {}", String::from_utf8_lossy(value)));
     }
-    if let Some(body) = &collected.body {
-        write!(text, "\n< body: {}", String::from_utf8_lossy(body)).unwrap();
-    }
-    text.push_str("\nmeta");
-    for (name, value) in &collected.fields {
-        match value {
-            CollectedField::Text(value) => write!(text, " {name}={value}"),
-            CollectedField::Number(value) => write!(text, " {name}={value}"),
-            CollectedField::Bool(value) => write!(text, " {name}={value}"),
-            CollectedField::Value(_) => Ok(()),
-        }
-        .unwrap();
-    }
-    text
+    lines.extend(collected.body.as_ref().map(|body| format!("< body: {}", String::from_utf8_lossy(body))));
+    let fields = collected.fields.iter().map(|(name, value)| match value {
+        CollectedField::Text(value) => format!(" {name}={value}"),
+        CollectedField::Number(value) => format!(" {name}={value}"),
+        CollectedField::Bool(value) => format!(" {name}={value}"),
+        CollectedField::Value(_) => String::new(),
+    });
+    lines.push(format!("meta{}", fields.collect::<String>()));
+    lines.join("\n")
 }
 
 fn status(status: &tallygate::decision::Status<'_>) -> String {
@@ -221,7 +212,7 @@ fn every_example_of_the_manual_loads_and_decides_as_it_says() {
     pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
     pages.sort();
 
-    let (mut loaded, mut decided, mut failures) = (0, 0, String::new());
+    let (mut loaded, mut decided, mut failures) = (0, 0, Vec::new());
     for page in pages {
         let name = page.strip_prefix(root).expect("below").display().to_string();
         let mut compiled = None;
@@ -240,12 +231,12 @@ fn every_example_of_the_manual_loads_and_decides_as_it_says() {
             }
         }
     }
-    assert!(failures.is_empty(), "{failures}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(loaded >= 10 && decided >= 60, "only {loaded} rule files and {decided} decisions were found");
 }
 
 /// Runs one block and returns how many decisions it made.
-fn run(compiled: &Compiled, block: &Block, page: &str, failures: &mut String) -> usize {
+fn run(compiled: &Compiled, block: &Block, page: &str, failures: &mut Vec<String>) -> usize {
     let mut session = Session { compiled, domain: "d".to_owned(), memory: Memory::new(1_000_000) };
     let lines: Vec<(usize, &str)> = (block.line + 1..).zip(block.text.lines()).collect();
     let mut decided = 0;
@@ -257,12 +248,13 @@ fn run(compiled: &Compiled, block: &Block, page: &str, failures: &mut String) ->
             domain.trim().clone_into(&mut session.domain);
             continue;
         }
-        let extras: Vec<&str> = lines[at..].iter().map_while(|(_, line)| line.strip_prefix("  ")).map(str::trim).collect();
+        let extras: Vec<&str> =
+            lines[at..].iter().map_while(|(_, line)| line.strip_prefix("  ")).map(str::trim).collect();
         at += extras.len();
         let (request, expected) = line.split_once("->").unwrap_or_else(|| panic!("{page}:{number}: no `->`"));
         let answer = session.answer(request.trim());
         if let Some(difference) = differs(&answer, expected.trim(), &extras) {
-            writeln!(failures, "{page}:{number}: {line}\n{difference}\n").unwrap();
+            failures.push(format!("{page}:{number}: {line}\n{difference}\n"));
         }
         decided += 1;
     }

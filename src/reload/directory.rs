@@ -127,6 +127,10 @@ fn read(path: &Path, lists: &[PathBuf]) -> Result<Reading, ReadError> {
 }
 
 /// The whole file; the bound holds even where it grows while it is read.
+///
+/// # Errors
+///
+/// What the system says, or that the file is too large.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let mut text = Vec::new();
@@ -139,6 +143,10 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The rule files at `path` in byte order: itself, or all `*.yaml` and `*.yml` below it; dot files are skipped
 /// (Kubernetes' `..data` links point to what is listed beside them).
+///
+/// # Errors
+///
+/// A directory that cannot be listed, and more files than there may be.
 pub fn rule_files(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let io = |path: &Path| {
         let path = path.to_owned();

@@ -13,12 +13,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
-
 use self::directory::{Fingerprint, Reading};
 use crate::{
     config::{Compiled, Diagnostic, DomainDefaults, compile},
@@ -30,9 +24,10 @@ use crate::{
         events::{RulesLoaded, RulesRefused},
     },
 };
+use parking_lot::Mutex;
 
-/// How often files are looked at: with the settling below, a change is live well within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often to [`look`](Reload::look): with the settling below, a change is live well within a second.
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Every so many looks the contents are read too, for file systems whose times and sizes lie.
 const READ_EVERY_LOOKS: u32 = 20;
 /// Two readings this far apart must be equal: an editor or a copy may be in the middle of writing.
@@ -54,6 +49,7 @@ pub struct Reload {
 #[derive(Debug, Default)]
 struct State {
     generation: u64,
+    looks: u32,
     /// What the files looked like when they were last compiled, well or not.
     fingerprint: Option<Fingerprint>,
     /// The hash of what was last compiled.
@@ -79,7 +75,7 @@ impl Reload {
     /// Loads the rules for the first time. Where they cannot be used, the last good ones of the state directory serve;
     /// without those nothing does until the files are mended.
     pub fn start(&self) {
-        if self.look(true) || self.health.ready() {
+        if self.load(true) {
             return;
         }
         let Some(files) = self.last_good.load() else { return };
@@ -90,25 +86,23 @@ impl Reload {
         }
     }
 
-    /// Watches until `stop` says so. Reading and compiling happen on a thread for blocking work.
-    pub async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for look in 0u32.. {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                _ = stop.wait_for(|stopped| *stopped) => return,
-            }
-            let read_anyway = look % READ_EVERY_LOOKS == READ_EVERY_LOOKS - 1;
-            let reload = Arc::clone(&self);
-            if tokio::task::spawn_blocking(move || reload.look(read_anyway)).await.is_err() {
-                tracing::error!("loading the rules panicked: the last good ones go on serving");
-            }
-        }
+    /// Looks whether files changed, and makes live what did. Blocks while it reads and compiles.
+    pub fn look(&self) {
+        let read_anyway = {
+            let mut state = self.state.lock();
+            state.looks = state.looks.wrapping_add(1);
+            state.looks.is_multiple_of(READ_EVERY_LOOKS)
+        };
+        self.load(read_anyway);
     }
 
-    /// Looks at the files, and makes live what changed. Returns whether the rules as they stand are live.
-    pub fn look(&self, read_anyway: bool) -> bool {
+    /// Reads the files, changed or not, and makes live what did change.
+    pub fn look_closely(&self) {
+        self.load(true);
+    }
+
+    /// Returns whether the rules as they stand are live.
+    fn load(&self, read_anyway: bool) -> bool {
         let mut state = self.state.lock();
         state.retired.retain(|generation| Arc::strong_count(generation) > 1);
         let lists = state.lists.clone();

@@ -19,7 +19,7 @@ fn key(number: u128) -> CounterKey {
     CounterKey(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).rotate_left(61) ^ number << 90)
 }
 
-fn take<'p>(descriptor: u32, number: u128, limit: &'p Limit, hits: u64) -> Charge<'p> {
+fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
     Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor }
 }
 
