@@ -1,5 +1,7 @@
 //! Every bound we put on ourselves, with its reason. A bound that stands elsewhere is a bug.
 
+use std::time::Duration;
+
 use crate::units::Nanos;
 
 /// Shortest window. Below a millisecond the network's jitter, not the limit, would decide.
@@ -7,14 +9,56 @@ pub const WINDOW_MIN: Nanos = Nanos::from_millis(1);
 /// Longest window: ten years of 366 days. Longer ones are contracts, not rate limits.
 pub const WINDOW_MAX: Nanos = Nanos::from_secs(10 * 366 * 86_400);
 
-/// Largest message that is decoded and decided, in bytes; a larger one is answered OVER_LIMIT. Sixteen 1 MiB headers
+/// Largest message that is decoded and decided, in bytes; a larger one is answered `OVER_LIMIT`. Sixteen 1 MiB headers
 /// in one request: far beyond what any Envoy lets in (60 KiB a request by default), and still cheap to hold.
 pub const MESSAGE_MAX_BYTES: usize = 16 << 20;
-/// Descriptors of one request; more are answered OVER_LIMIT. An Envoy sends one for each `rate_limits` entry of a route,
-/// a handful; an empty one takes two bytes of the message and twenty times that here.
+/// Descriptors of one request; more are answered `OVER_LIMIT`. An Envoy sends one for each `rate_limits` entry of a
+/// route, a handful; an empty one takes two bytes of the message and twenty times that here.
 pub const DESCRIPTORS_PER_REQUEST_MAX: usize = 100_000;
-/// Entries of all descriptors of one request; more are answered OVER_LIMIT, for the same reason.
+/// Entries of all descriptors of one request; more are answered `OVER_LIMIT`, for the same reason.
 pub const ENTRIES_PER_REQUEST_MAX: usize = 400_000;
+/// Messages that come in parts, all connections together, in bytes; what finds no room is answered `OVER_LIMIT`. Sixteen
+/// of the largest: real messages come in one part and take none of it.
+pub const BUFFERED_MAX_BYTES: usize = 16 * MESSAGE_MAX_BYTES;
+/// A message must be there so long after its headers. An Envoy sends both at once, and gives up after 20 ms by default.
+pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Connections at once; more are closed as they come. An Envoy keeps one a worker: 64 Envoys of 64 workers.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections on their way to one core. It takes them in microseconds; more wait only where it hangs.
+pub const DEALT_MAX: usize = 1_024;
+/// Calls at once on one connection. Told in the first SETTINGS; Envoy opens another connection beyond.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Calls that a client resets before they were looked at, until its connection is closed. h2's 20 closes Envoy's
+/// connection after a stall of 100 ms, in which Envoy's deadline of 20 ms resets every call.
+pub const PENDING_RESETS_MAX: usize = 10_000;
+/// Streams of one connection that we had to reset for its errors, until it is closed ("made you reset").
+pub const LOCAL_RESETS_MAX: usize = 1_024;
+/// What a client may send on one stream before we read it, in bytes.
+pub const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+/// The same for one connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// All headers of one call, in bytes. Envoy sends some 300.
+pub const HEADER_LIST_MAX_BYTES: u32 = 16 << 10;
+/// Answers of one stream that wait for a slow reader, in bytes: the largest body.
+pub const SEND_BUFFER_MAX_BYTES: usize = 64 << 10;
+/// A client that connects must have said the HTTP/2 preface and its first SETTINGS by then.
+pub const PREFACE_DEADLINE: Duration = Duration::from_secs(5);
+/// Every so often a connection is asked whether it still lives.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// So long it may take to say so.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is closed with a GOAWAY at this age, more or less a tenth, so that Envoys spread over new replicas.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
+/// Calls of such a connection may take so long to end; none takes a second.
+pub const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
+/// The same when the process stops: within Kubernetes' 30 s from SIGTERM, after the drain delay and before the
+/// snapshot.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// First pause after the system has no more handles or memory for a connection; doubled each time in a row.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest such pause: clients then wait in the kernel's queue for less than a reconnect takes.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Deepest tree of rules, in levels. Real descriptors have up to six entries; the walk keeps its place on the stack.
 pub const LEVELS_MAX: usize = 32;

@@ -4,8 +4,37 @@
 //! |---|---|
 //! | [`proto`] | the protocol as generated from `proto/`: for clients and tests, and the health service |
 //! | [`codec`] | the question as a view over its bytes, the answer written once |
+//! | [`listen`] | where to listen: a port or a Unix socket |
+//! | [`server`] | cores that serve, a loop that accepts, an end in order |
+//! | `accept`, `deal` | a connection goes to the core with the least work; when file handles run out, accepting pauses |
+//! | `core` | one thread with a runtime of its own, and its connections |
+//! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
+//! | [`unary`], `message`, `reply` | one call: its message in, its answer out, in one write |
+//! | [`health`] | what is told to health checks |
+//! | [`events`], [`settings`] | what is told to the caller; what may be set |
 
 pub mod codec;
+pub mod events;
+pub mod health;
+pub mod listen;
+pub mod server;
+pub mod settings;
+pub mod unary;
+
+mod accept;
+mod connection;
+mod core;
+mod deal;
+mod message;
+mod reply;
+mod wire;
+
+pub use events::{Events, Silent, TurnedAway};
+pub use health::Health;
+pub use listen::{Address, Listener};
+pub use server::{Service, run};
+pub use settings::Settings;
+pub use unary::{Decide, Failure};
 
 /// What `proto/` says, generated. The server itself reads and writes the messages by hand, in [`codec`].
 #[allow(missing_debug_implementations, clippy::pedantic, reason = "generated")]

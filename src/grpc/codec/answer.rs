@@ -43,7 +43,7 @@ impl<'b> Answer<'b> {
         answer
     }
 
-    /// The answer by policy, where nothing was decided: OVER_LIMIT without statuses, headers or body.
+    /// The answer by policy, where nothing was decided: `OVER_LIMIT` without statuses, headers or body.
     pub fn over_limit() -> Bytes {
         Bytes::from_static(&[0, 0, 0, 0, 2, 1 << 3, 2])
     }

@@ -1,0 +1,231 @@
+//! The one message of a unary call, out of HTTP/2's DATA frames.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use tokio::time::timeout;
+
+use super::codec::FRAME_HEADER_BYTES;
+use crate::bounds::{BUFFERED_MAX_BYTES, MESSAGE_MAX_BYTES};
+
+/// A whole message.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub bytes: Bytes,
+    /// Its room, until the message is dropped.
+    _taken: Taken,
+}
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Longer than is decided, or no room for it beside the others: answered by policy.
+    TooLarge,
+    /// Compressed, which we never offered.
+    Compressed,
+    /// Not one length-prefixed message.
+    Framing,
+    /// It did not all come within the deadline.
+    Late,
+    /// The client went away.
+    Gone,
+}
+
+/// Reads the message of a unary call.
+///
+/// One DATA frame, which is the rule, is a slice of the connection's read buffer: nothing is copied. No timer is set
+/// where everything is there already.
+pub(super) async fn read<B>(body: B, room: &Room, deadline: Duration) -> Result<Message, Missing>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut collecting = pin!(collect(body, room));
+    if let Poll::Ready(message) = poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+        return message;
+    }
+    timeout(deadline, collecting).await.unwrap_or(Err(Missing::Late))
+}
+
+async fn collect<B>(body: B, room: &Room) -> Result<Message, Missing>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut taken = room.take_none();
+    let mut whole = Bytes::new();
+    // Only used from the second frame that carries something.
+    let mut joined = BytesMut::new();
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
+        let Ok(data) = frame.map_err(|_| Missing::Gone)?.into_data() else { break };
+        if data.is_empty() {
+            continue;
+        }
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+        } else {
+            taken.more(whole.len() + data.len()).ok_or(Missing::TooLarge)?;
+            joined.extend_from_slice(&std::mem::take(&mut whole));
+            joined.extend_from_slice(&data);
+        }
+        let so_far = if joined.is_empty() { &whole[..] } else { &joined[..] };
+        // What is announced is not waited for if it will not be decided, nor what goes on beyond it.
+        if let Some(length) = announced(so_far)? {
+            if length > MESSAGE_MAX_BYTES {
+                return Err(Missing::TooLarge);
+            }
+            if so_far.len() > FRAME_HEADER_BYTES + length {
+                return Err(Missing::Framing);
+            }
+        }
+    }
+    let mut framed = if joined.is_empty() { whole } else { joined.freeze() };
+    match announced(&framed)? {
+        Some(length) if framed.len() == FRAME_HEADER_BYTES + length => {
+            Ok(Message { bytes: framed.split_off(FRAME_HEADER_BYTES), _taken: taken })
+        }
+        _ => Err(Missing::Framing),
+    }
+}
+
+/// The length that the frame header announces; none while it is not all there.
+fn announced(framed: &[u8]) -> Result<Option<usize>, Missing> {
+    match framed {
+        [0, a, b, c, d, ..] => Ok(usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()),
+        [0, ..] | [] => Ok(None),
+        [1, ..] => Err(Missing::Compressed),
+        _ => Err(Missing::Framing),
+    }
+}
+
+/// How many bytes of messages that come in parts may be held at once, by all connections together.
+///
+/// Without it, 256 streams of each connection could each hold the largest message there is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Room {
+    taken_bytes: Arc<AtomicUsize>,
+}
+
+impl Room {
+    fn take_none(&self) -> Taken {
+        Taken { room: self.clone(), bytes: 0 }
+    }
+}
+
+/// Room that one message takes; given back when dropped.
+#[derive(Debug)]
+struct Taken {
+    room: Room,
+    bytes: usize,
+}
+
+impl Taken {
+    /// Takes so many more bytes; none, if that is more than there is room for.
+    fn more(&mut self, bytes: usize) -> Option<()> {
+        self.bytes += bytes;
+        let before = self.room.taken_bytes.fetch_add(bytes, Relaxed);
+        (before.saturating_add(bytes) <= BUFFERED_MAX_BYTES).then_some(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.taken_bytes.fetch_sub(self.bytes, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible, pin::Pin, task::Context};
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body of these frames; after them the stream ends, or goes silent.
+    struct Frames {
+        frames: VecDeque<Bytes>,
+        ends: bool,
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.frames.pop_front() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    async fn read_frames(frames: &[&[u8]], ends: bool) -> Result<Bytes, Missing> {
+        let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
+        let read = read(Frames { frames, ends }, &Room::default(), Duration::from_millis(1)).await;
+        read.map(|message| message.bytes)
+    }
+
+    #[tokio::test]
+    async fn frames_make_one_message_or_say_why_not() {
+        for (frames, ends, expected) in [
+            (&[&b"\0\0\0\0\x03abc"[..]][..], true, Ok(&b"abc"[..])),
+            (&[b"\0\0\0\0\0"], true, Ok(b"")),
+            (&[b"\0\0\0\0\x03abc", b""], true, Ok(b"abc")),
+            (&[b"", b"\0", b"\0\0\0\x03a", b"b", b"c"], true, Ok(b"abc")),
+            (&[b"\0\0\0\0\x03ab"], true, Err(Missing::Framing)),
+            (&[b"\0\0\0\0\x03abcd"], false, Err(Missing::Framing)),
+            (&[b"\0\0\0\0\x03abc", b"\0\0\0\0\x03abc"], false, Err(Missing::Framing)),
+            (&[b"\0\0\0"], true, Err(Missing::Framing)),
+            (&[], true, Err(Missing::Framing)),
+            (&[b"\x02\0\0\0\0"], false, Err(Missing::Framing)),
+            (&[b"\x01\0\0\0\x03abc"], false, Err(Missing::Compressed)),
+            (&[b"\0\x01\0\0\0"], true, Err(Missing::Framing)), // 16 MiB are announced: decided, if they come
+            (&[b"\0\x01\0\0\x01"], false, Err(Missing::TooLarge)),
+            (&[b"\0\xff\xff\xff\xff"], false, Err(Missing::TooLarge)),
+            (&[b"\0\0\0\0\x03ab"], false, Err(Missing::Late)),
+            (&[], false, Err(Missing::Late)),
+        ] {
+            let expected = expected.map(Bytes::from_static);
+            assert_eq!(read_frames(frames, ends).await, expected, "{frames:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_frame_is_not_copied() {
+        let frame = Bytes::from_static(b"\0\0\0\0\x03abc");
+        let body = Frames { frames: [frame.clone()].into(), ends: true };
+        let message = read(body, &Room::default(), Duration::ZERO).await.unwrap();
+        assert_eq!(message.bytes.as_ptr(), frame[FRAME_HEADER_BYTES..].as_ptr());
+    }
+
+    #[tokio::test]
+    async fn messages_in_parts_share_one_room_and_give_it_back() {
+        let room = Room::default();
+        let parts = || Frames {
+            frames: [&b"\0\0\0\0\x03a"[..], b"bc"].into_iter().map(Bytes::from_static).collect(),
+            ends: true,
+        };
+        let message = read(parts(), &room, Duration::ZERO).await.unwrap();
+        assert_eq!(room.taken_bytes.load(Relaxed), 8);
+        drop(message);
+        assert_eq!(room.taken_bytes.load(Relaxed), 0);
+
+        room.taken_bytes.store(BUFFERED_MAX_BYTES - 7, Relaxed);
+        assert_eq!(read(parts(), &room, Duration::ZERO).await.unwrap_err(), Missing::TooLarge);
+        assert_eq!(room.taken_bytes.load(Relaxed), BUFFERED_MAX_BYTES - 7);
+    }
+}
