@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -61,6 +61,7 @@ pub(super) struct Core {
     queue: mpsc::Sender<Dealt>,
     metrics: RuntimeMetrics,
     working: Arc<AtomicUsize>,
+    sheds: Arc<AtomicBool>,
     ended: Ended,
 }
 
@@ -80,7 +81,7 @@ impl Core {
     pub(super) fn start<D: Decide, E: Events>(seat: Seat<D, E>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let metrics = runtime.metrics();
-        let working = seat.working.clone();
+        let (working, sheds) = (seat.working.clone(), seat.sheds.clone());
         let (queue, dealt) = mpsc::channel(DEALT_MAX);
         let (ends, signal) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name(format!("grpc-{}", seat.core)).spawn(move || {
@@ -88,7 +89,7 @@ impl Core {
             drop(runtime); // and with it what outlived the grace
             drop(ends);
         })?;
-        Ok(Self { queue, metrics, working, ended: Ended { signal, thread } })
+        Ok(Self { queue, metrics, working, sheds, ended: Ended { signal, thread } })
     }
 
     /// Hands a connection over; gives it back if the core takes none.
@@ -107,6 +108,11 @@ impl Core {
     /// Connections that have asked for a decision.
     pub(super) fn working(&self) -> usize {
         self.working.load(Relaxed)
+    }
+
+    /// Tells it to send one of its connections away.
+    pub(super) fn shed(&self) {
+        self.sheds.store(true, Relaxed);
     }
 
     /// Deals nothing more to it, so that it ends once its connections have.

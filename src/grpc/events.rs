@@ -14,6 +14,11 @@ pub trait Events: Send + Sync + 'static {
         let _ = core;
     }
 
+    /// A connection was told to come back, since this core has far more to do than another.
+    fn moved(&self, core: usize) {
+        let _ = core;
+    }
+
     /// A connection was closed as it came.
     fn turned_away(&self, why: TurnedAway) {
         let _ = why;

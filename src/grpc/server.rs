@@ -92,6 +92,7 @@ where
                 room: room.clone(),
                 h2: connection::h2(),
                 working: Arc::default(),
+                sheds: Arc::default(),
                 drain: drained.clone(),
             })
         })

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use super::{
     codec::Answer,
     events::Events,
-    message::{self, Missing, Room},
+    message::{self, Message, Missing, Room},
     reply::{self, Reply},
 };
 
@@ -68,7 +68,7 @@ where
         return reply::no_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let failure = match message::read(request.into_body(), room, deadline).await {
-        Ok(message) => match caught(decide.decide(message.bytes.clone(), core)).await {
+        Ok(Message { bytes, taken: _taken }) => match caught(decide.decide(bytes, core)).await {
             Some(Ok(framed)) => return reply::answered(framed),
             Some(Err(failure)) => failure,
             None => {

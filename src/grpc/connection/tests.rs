@@ -42,6 +42,38 @@ async fn an_answer_is_one_write() {
     }
 }
 
+#[tokio::test]
+async fn a_core_with_too_much_to_do_sends_one_connection_away_that_asks() {
+    let (_drains, drain) = watch::channel(false);
+    let seat = Arc::new(seat(31, drain).await);
+    let mut clients = Vec::new();
+    for number in 0..2 {
+        let (near, far) = duplex(1 << 20);
+        tokio::spawn(serve(seat.clone(), far, number));
+        let (mut client, connection) = h2::client::handshake(near).await.unwrap();
+        tokio::spawn(connection);
+        call(&mut client, 31).await;
+        clients.push(client);
+    }
+    assert_eq!(seat.working.load(Relaxed), 2);
+
+    seat.sheds.store(true, Relaxed);
+    let [idle, busy] = &mut clients[..] else { panic!("two") };
+    call(busy, 31).await;
+    let told = loop {
+        match busy.clone().ready().await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(told.is_go_away(), "{told}");
+    call(idle, 31).await;
+    assert!(!seat.sheds.load(Relaxed));
+    while seat.working.load(Relaxed) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn ages_differ_by_at_most_a_tenth_and_fall_evenly() {
     let ages: Vec<_> = (0..10).map(|number| age(Duration::from_secs(1_000), number).as_secs()).collect();
@@ -88,6 +120,7 @@ async fn seat(size: usize, drain: watch::Receiver<bool>) -> Seat<Constant, Silen
         room: Room::default(),
         h2: h2(),
         working: Arc::default(),
+        sheds: Arc::default(),
         drain,
     }
 }
