@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use tallygate::{
     bounds::MESSAGE_MAX_BYTES,
     grpc::{
-        Address, Decide, Events, Failure, Health, Listener, Service, Settings, TurnedAway,
+        Address, CoreError, Decide, Events, Failure, Health, Listener, Service, Settings, TurnedAway,
         codec::receive,
         health::NAMES,
         proto::{
@@ -262,6 +262,23 @@ async fn connections_are_spread_over_the_cores() {
 }
 
 #[tokio::test]
+async fn a_connection_goes_to_the_core_with_less_work() {
+    let server = Server::start(Settings { cores: NonZeroUsize::new(2).unwrap(), ..Settings::default() }).await;
+    let mut busy = server.client().await;
+    let mut idle = server.client().await;
+    let on = async |client: &mut RateLimitServiceClient<Channel>| {
+        client.should_rate_limit(about("core?")).await.unwrap().into_inner().raw_body[0]
+    };
+    assert_eq!((on(&mut busy).await, on(&mut idle).await), (0, 1));
+    // Two answers later its runtime has reckoned up the work of the first.
+    for domain in ["work", "shop", "shop"] {
+        busy.should_rate_limit(about(domain)).await.unwrap();
+    }
+    assert_eq!(on(&mut server.client().await).await, 1);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_unix_socket_serves_as_well_and_is_gone_after_the_stop() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rls.sock");
@@ -315,6 +332,10 @@ impl Decide for Echo {
             b"fail" => {
                 let message = "no rules: 50 % of nothing".into();
                 return Err(Failure { code: tonic::Code::Unavailable, message });
+            }
+            b"work" => {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(500) {}
             }
             b"hang" => {
                 self.waiting.fetch_add(1, SeqCst);
@@ -378,7 +399,7 @@ struct Server {
     events: Arc<Counted>,
     health: Health,
     drain: oneshot::Sender<()>,
-    running: JoinHandle<io::Result<()>>,
+    running: JoinHandle<Result<(), CoreError>>,
 }
 
 impl Server {
@@ -416,12 +437,12 @@ impl Server {
         self.events.too_large.load(SeqCst)
     }
 
-    fn drain(self) -> JoinHandle<io::Result<()>> {
+    fn drain(self) -> JoinHandle<Result<(), CoreError>> {
         self.drain.send(()).unwrap();
         self.running
     }
 
-    async fn stop(self) -> io::Result<()> {
+    async fn stop(self) -> Result<(), CoreError> {
         self.drain().await.unwrap()
     }
 }

@@ -29,6 +29,7 @@ mod message;
 mod reply;
 mod wire;
 
+pub use self::core::CoreError;
 pub use events::{Events, Silent, TurnedAway};
 pub use health::Health;
 pub use listen::{Address, Listener};
