@@ -1,5 +1,6 @@
 //! The server against real clients, on loopback and ports that the system chooses.
 
+#![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
 use std::{

@@ -161,7 +161,8 @@ async fn silence(heard: &Heard, deadline: Duration) {
 fn age(longest: Duration, number: u64) -> Duration {
     const GOLDEN_RATIO_OF_2_32: u64 = 2_654_435_769;
     let share = (number.wrapping_mul(GOLDEN_RATIO_OF_2_32) & 0xffff_ffff) as f64 / 4_294_967_296.0;
-    longest.mul_f64(0.9 + 0.2 * share)
+    // A length that no Duration holds is as good as the longest.
+    Duration::try_from_secs_f64(longest.as_secs_f64() * (0.9 + 0.2 * share)).unwrap_or(longest)
 }
 
 #[cfg(test)]

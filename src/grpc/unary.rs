@@ -27,7 +27,8 @@ pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/Shou
 /// Decides requests: what the server needs of whoever does.
 pub trait Decide: Send + Sync + 'static {
     /// Answers one message (a `RateLimitRequest`) with a framed one (a `RateLimitResponse`, see
-    /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0.
+    /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0: a thread that serves nobody else while
+    /// this computes.
     ///
     /// # Errors
     ///
