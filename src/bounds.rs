@@ -12,13 +12,13 @@ pub const WINDOW_MAX: Nanos = Nanos::from_secs(10 * 366 * 86_400);
 /// Largest message that is decoded and decided, in bytes; a larger one is answered `OVER_LIMIT`. Sixteen 1 MiB headers
 /// in one request: far beyond what any Envoy lets in (60 KiB a request by default), and still cheap to hold.
 pub const MESSAGE_MAX_BYTES: usize = 16 << 20;
-/// Descriptors of one request; more are answered `OVER_LIMIT`. An Envoy sends one for each `rate_limits` entry of a route,
-/// a handful; an empty one takes two bytes of the message and twenty times that here.
+/// Descriptors of one request; more are answered `OVER_LIMIT`. An Envoy sends one for each `rate_limits` entry of a
+/// route, a handful; an empty one takes two bytes of the message and twenty times that here.
 pub const DESCRIPTORS_PER_REQUEST_MAX: usize = 100_000;
 /// Entries of all descriptors of one request; more are answered `OVER_LIMIT`, for the same reason.
 pub const ENTRIES_PER_REQUEST_MAX: usize = 400_000;
-/// Messages that come in parts, all connections together, in bytes; what finds no room is answered `OVER_LIMIT`. Sixteen of
-/// the largest: real messages come in one part and take none of it.
+/// Messages that come in parts, all connections together, in bytes; what finds no room is answered `OVER_LIMIT`. Sixteen
+/// of the largest: real messages come in one part and take none of it.
 pub const BUFFERED_MAX_BYTES: usize = 16 * MESSAGE_MAX_BYTES;
 /// A message must be there so long after its headers. An Envoy sends both at once, and gives up after 20 ms by default.
 pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(1);
@@ -52,7 +52,8 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
 /// Calls of such a connection may take so long to end; none takes a second.
 pub const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
-/// The same when the process stops: within Kubernetes' 30 s from SIGTERM, after the drain delay and before the snapshot.
+/// The same when the process stops: within Kubernetes' 30 s from SIGTERM, after the drain delay and before the
+/// snapshot.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// First pause after the system has no more handles or memory for a connection; doubled each time in a row.
 pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);

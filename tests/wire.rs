@@ -1,5 +1,7 @@
 //! Our messages against the official ones: what we write, Envoy's own protocol files read, and the other way round.
 
+#![cfg(feature = "serve")]
+
 use bytes::BytesMut;
 use envoy_types::pb::{
     envoy::{

@@ -1,4 +1,5 @@
-//! The accept loop: takes connections from the system and deals them to the cores.
+//! The accept loop: takes connections from the system and deals them to the cores, and sees that none is left with far
+//! too many.
 
 use std::{
     io,
@@ -10,9 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{
     core::{Core, Dealt, Place},
-    deal::{Load, deal},
+    deal::{Load, deal, overburdened},
     events::{Events, TurnedAway},
-    listen::Listener,
     wire::Accepted,
 };
 use crate::bounds::{ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN};
@@ -20,8 +20,15 @@ use crate::bounds::{ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN};
 /// How often the cores' work is looked at. Their load is that of the last one to two of these.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A core is overburdened at so many looks in a row before it must give a connection away: a burst passes.
+const UNEVEN_LOOKS: u32 = 5;
+
 /// Accepts for as long as it is polled. Never fails: what goes wrong is told, and tried again after a pause.
-pub(super) async fn accept<E: Events>(listener: &Listener, cores: &[Core], places_max: usize, events: &E) {
+pub(super) async fn accept<S, E>(source: &S, cores: &[Core], places_max: usize, events: &E)
+where
+    S: Source,
+    E: Events,
+{
     let taken = Arc::new(AtomicUsize::new(0));
     let mut dealer = Dealer::new(cores);
     let mut look = interval(LOOK_INTERVAL);
@@ -34,7 +41,7 @@ pub(super) async fn accept<E: Events>(listener: &Listener, cores: &[Core], place
                 dealer.look(now);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            accepted = source.accept() => accepted,
         };
         match accepted {
             Ok(socket) => {
@@ -56,16 +63,16 @@ pub(super) async fn accept<E: Events>(listener: &Listener, cores: &[Core], place
     }
 }
 
+/// Where connections come from: a listener.
+pub(super) trait Source: Sync {
+    /// The next connection, ready to move to another runtime.
+    fn accept(&self) -> impl Future<Output = io::Result<Accepted>> + Send;
+}
+
 /// The client was gone before it was accepted: the next one is not concerned.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, InvalidInput, NetworkUnreachable,
-    };
-    // InvalidInput: setting TCP_NODELAY on a socket whose client has already reset it.
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | InvalidInput | NetworkUnreachable
-    )
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable)
 }
 
 fn turn_away<E: Events>(socket: Accepted, why: TurnedAway, events: &E) {
@@ -93,6 +100,8 @@ struct Dealer<'c> {
     /// The second last look, which loads are measured from.
     since: Instant,
     last: Instant,
+    /// The core that was overburdened at the last look, and at how many in a row.
+    overburdened: Option<(usize, u32)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +116,7 @@ struct History {
 impl<'c> Dealer<'c> {
     fn new(cores: &'c [Core]) -> Self {
         let now = Instant::now();
-        Self { cores, histories: vec![History::default(); cores.len()], since: now, last: now }
+        Self { cores, histories: vec![History::default(); cores.len()], since: now, last: now, overburdened: None }
     }
 
     fn look(&mut self, now: Instant) {
@@ -116,16 +125,27 @@ impl<'c> Dealer<'c> {
             history.busy_since = std::mem::replace(&mut history.busy_last, core.busy_total());
             history.dealt_before = std::mem::take(&mut history.dealt_now);
         }
+        self.even_out();
+    }
+
+    /// Envoy comes back after a good-bye, and is dealt to the core that has least to do.
+    fn even_out(&mut self) {
+        let Some(place) = overburdened(&self.loads()) else {
+            self.overburdened = None;
+            return;
+        };
+        let looks = match self.overburdened {
+            Some((before, looks)) if before == place => looks + 1,
+            _ => 1,
+        };
+        self.overburdened = Some((place, looks % UNEVEN_LOOKS));
+        if looks == UNEVEN_LOOKS {
+            self.cores[place].shed();
+        }
     }
 
     fn deal<E: Events>(&mut self, dealt: Dealt, events: &E) {
-        let window = self.since.elapsed();
-        let loads = self.cores.iter().zip(&self.histories).map(|(core, history)| Load {
-            busy_percent: percent(core.busy_total().saturating_sub(history.busy_since), window),
-            young: history.dealt_before.saturating_add(history.dealt_now),
-            working: u32::try_from(core.working()).unwrap_or(u32::MAX),
-        });
-        let Some(place) = deal(loads) else { return };
+        let Some(place) = deal(self.loads()) else { return };
         match self.cores[place].deal(dealt) {
             Ok(()) => {
                 self.histories[place].dealt_now += 1;
@@ -133,6 +153,16 @@ impl<'c> Dealer<'c> {
             }
             Err(dealt) => turn_away(dealt.socket, TurnedAway::CoreHangs, events),
         }
+    }
+
+    fn loads(&self) -> Vec<Load> {
+        let window = self.since.elapsed();
+        let load = |(core, history): (&Core, &History)| Load {
+            busy_percent: percent(core.busy_total().saturating_sub(history.busy_since), window),
+            young: history.dealt_before.saturating_add(history.dealt_now),
+            working: u32::try_from(core.working()).unwrap_or(u32::MAX),
+        };
+        self.cores.iter().zip(&self.histories).map(load).collect()
     }
 }
 
@@ -144,7 +174,44 @@ fn percent(part: Duration, whole: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[derive(Default)]
+    struct Failures(AtomicUsize);
+
+    impl Events for Failures {
+        fn accept_failed(&self, error: &io::Error) {
+            assert_eq!(error.raw_os_error(), Some(EMFILE));
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[derive(Default)]
+    struct NoHandles(AtomicUsize);
+
+    impl Source for NoHandles {
+        async fn accept(&self) -> io::Result<Accepted> {
+            self.0.fetch_add(1, Relaxed);
+            Err(io::Error::from_raw_os_error(EMFILE))
+        }
+    }
+
+    /// Too many open files, on Linux.
+    const EMFILE: i32 = 24;
+
+    #[tokio::test]
+    async fn accepting_does_not_spin_while_there_are_no_handles() {
+        let (source, failures) = (NoHandles::default(), Failures::default());
+        let accepting = accept(&source, &[], 1, &failures);
+        // 10 + 20 + 40 + 80 ms and a fifth pause under way: five tries, or fewer on a busy machine.
+        let _ = timeout(Duration::from_millis(200), accepting).await;
+        assert!((1..=5).contains(&failures.0.load(Relaxed)));
+        assert_eq!(failures.0.load(Relaxed), source.0.load(Relaxed));
+    }
 
     #[test]
     fn pauses_grow_to_a_bound_and_start_again() {

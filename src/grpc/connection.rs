@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
+    sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tonic::service::Routes;
@@ -47,6 +47,8 @@ pub(super) struct Seat<D, E> {
     pub h2: http2::Builder<TokioExecutor>,
     /// Connections of this core that have asked for a decision.
     pub working: Arc<AtomicUsize>,
+    /// The core has too much to do: the next connection that asks is told to go. The busiest is the likeliest to.
+    pub sheds: Arc<AtomicBool>,
     /// Turns true when the server stops.
     pub drain: watch::Receiver<bool>,
 }
@@ -79,8 +81,9 @@ where
     let wire = Wire::new(socket);
     let heard = wire.heard();
     let mut drain = seat.drain.clone();
-    let client = Arc::new(Client { seat: seat.clone(), works: AtomicBool::new(false) });
-    let service = service_fn(move |request| respond(client.clone(), request));
+    let client = Arc::new(Client { seat: seat.clone(), works: AtomicBool::new(false), shed: Notify::new() });
+    let asking = client.clone();
+    let service = service_fn(move |request| respond(asking.clone(), request));
     let mut connection = pin!(seat.h2.serve_connection(TokioIo::new(wire), service));
 
     let grace = tokio::select! {
@@ -88,6 +91,10 @@ where
         _ = connection.as_mut() => return,
         () = silence(&heard, seat.settings.preface_deadline) => return seat.events.stayed_silent(),
         () = sleep(age(seat.settings.age_max, number)) => seat.settings.age_grace,
+        () = client.shed.notified() => {
+            seat.events.moved(seat.core);
+            seat.settings.age_grace
+        }
         // An error: the server is gone without a word, which means the same.
         _ = drain.wait_for(|stops| *stops) => seat.settings.drain_grace,
     };
@@ -102,12 +109,17 @@ struct Client<D, E> {
     seat: Arc<Seat<D, E>>,
     /// It has asked for a decision.
     works: AtomicBool,
+    /// It shall go and come back to another core.
+    shed: Notify,
 }
 
 impl<D, E> Client<D, E> {
     fn asks(&self) {
         if !self.works.load(Relaxed) && !self.works.swap(true, Relaxed) {
             self.seat.working.fetch_add(1, Relaxed);
+        }
+        if self.seat.sheds.load(Relaxed) && self.seat.sheds.swap(false, Relaxed) {
+            self.shed.notify_one();
         }
     }
 }
@@ -138,7 +150,7 @@ where
 async fn silence(heard: &Heard, deadline: Duration) {
     sleep(deadline).await;
     if heard.bytes() >= PREFACE_BYTES {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -149,5 +161,9 @@ async fn silence(heard: &Heard, deadline: Duration) {
 fn age(longest: Duration, number: u64) -> Duration {
     const GOLDEN_RATIO_OF_2_32: u64 = 2_654_435_769;
     let share = (number.wrapping_mul(GOLDEN_RATIO_OF_2_32) & 0xffff_ffff) as f64 / 4_294_967_296.0;
-    longest.mul_f64(0.9 + 0.2 * share)
+    // A length that no Duration holds is as good as the longest.
+    Duration::try_from_secs_f64(longest.as_secs_f64() * (0.9 + 0.2 * share)).unwrap_or(longest)
 }
+
+#[cfg(test)]
+mod tests;

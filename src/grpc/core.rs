@@ -4,12 +4,13 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use thiserror::Error;
 use tokio::{
     runtime::{self, RuntimeMetrics},
     sync::{mpsc, oneshot},
@@ -55,18 +56,32 @@ impl Drop for Place {
     }
 }
 
+/// Why a core could not begin or end as it should.
+#[derive(Debug, Error)]
+pub enum CoreError {
+    #[error("cannot start core {core}")]
+    Start { core: usize, source: io::Error },
+    /// Only the end of the process ends it.
+    #[error("core {core} hangs and was left behind")]
+    Hangs { core: usize },
+    #[error("core {core} panicked")]
+    Panicked { core: usize },
+}
+
 /// A running core, seen from the accept loop.
 #[derive(Debug)]
 pub(super) struct Core {
     queue: mpsc::Sender<Dealt>,
     metrics: RuntimeMetrics,
     working: Arc<AtomicUsize>,
+    sheds: Arc<AtomicBool>,
     ended: Ended,
 }
 
 /// What tells that a core's thread has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
+    core: usize,
     signal: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -77,18 +92,21 @@ impl Core {
     /// # Errors
     ///
     /// Where the system has no thread or no handles for it.
-    pub(super) fn start<D: Decide, E: Events>(seat: Seat<D, E>) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    pub(super) fn start<D: Decide, E: Events>(seat: Seat<D, E>) -> Result<Self, CoreError> {
+        let core = seat.core;
+        let failed = |source| CoreError::Start { core, source };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let metrics = runtime.metrics();
-        let working = seat.working.clone();
+        let (working, sheds) = (seat.working.clone(), seat.sheds.clone());
         let (queue, dealt) = mpsc::channel(DEALT_MAX);
         let (ends, signal) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name(format!("grpc-{}", seat.core)).spawn(move || {
+        let spawned = thread::Builder::new().name(format!("grpc-{core}")).spawn(move || {
             runtime.block_on(run(Arc::new(seat), dealt));
             drop(runtime); // and with it what outlived the grace
             drop(ends);
-        })?;
-        Ok(Self { queue, metrics, working, ended: Ended { signal, thread } })
+        });
+        let thread = spawned.map_err(failed)?;
+        Ok(Self { queue, metrics, working, sheds, ended: Ended { core, signal, thread } })
     }
 
     /// Hands a connection over; gives it back if the core takes none.
@@ -109,6 +127,11 @@ impl Core {
         self.working.load(Relaxed)
     }
 
+    /// Tells it to send one of its connections away.
+    pub(super) fn shed(&self) {
+        self.sheds.store(true, Relaxed);
+    }
+
     /// Deals nothing more to it, so that it ends once its connections have.
     pub(super) fn close(self) -> Ended {
         self.ended
@@ -121,12 +144,13 @@ impl Ended {
     /// # Errors
     ///
     /// Where it has not by the deadline (it hangs, and is left behind), or where it panicked.
-    pub(super) async fn wait(self, deadline: Instant) -> io::Result<()> {
+    pub(super) async fn wait(self, deadline: Instant) -> Result<(), CoreError> {
+        let core = self.core;
         if timeout_at(deadline, self.signal).await.is_err() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "a core did not end in time"));
+            return Err(CoreError::Hangs { core });
         }
         // It has dropped its last: joining waits for nothing but its return.
-        self.thread.join().map_err(|_| io::Error::other("a core panicked"))
+        self.thread.join().map_err(|_| CoreError::Panicked { core })
     }
 }
 

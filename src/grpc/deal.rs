@@ -1,4 +1,4 @@
-//! Which core a new connection goes to. Pure.
+//! Which core a new connection goes to, and which one should give a connection away. Pure.
 //!
 //! An Envoy keeps one connection a worker open for hours, and they differ in load a hundredfold: counting connections
 //! would leave one core busy and one idle. So the measure is the work of the last seconds.
@@ -31,6 +31,24 @@ pub(super) fn deal(loads: impl IntoIterator<Item = Load>) -> Option<usize> {
     loads.into_iter().enumerate().min_by_key(|(_, load)| burden(*load)).map(|(place, _)| place)
 }
 
+/// A core that works less than this has no need to give anything away, in percent.
+const BURDENED_PERCENT: u32 = 60;
+
+/// How much busier than the idlest a core is that should give a connection away, in percent of a core: closing one
+/// costs its Envoy a reconnect, so that the gain must be plain.
+const FAR_PERCENT: u32 = 40;
+
+/// The place of the busiest core, where one of its connections is better off elsewhere: it is far busier than the
+/// idlest core and has several that work. A single one would only carry its work from core to core.
+pub(super) fn overburdened(loads: &[Load]) -> Option<usize> {
+    let idlest = loads.iter().map(|load| load.busy_percent).min()?;
+    let (place, busiest) = loads.iter().enumerate().max_by_key(|(_, load)| load.busy_percent)?;
+    // What was dealt lately has not shown its work yet.
+    let settled = loads.iter().all(|load| load.young == 0);
+    let far = busiest.busy_percent >= BURDENED_PERCENT && busiest.busy_percent - idlest >= FAR_PERCENT;
+    (settled && far && busiest.working >= 2).then_some(place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +70,23 @@ mod tests {
             assert_eq!(deal(loads), Some(place), "{why}: {cores:?}");
         }
         assert_eq!(deal([]), None);
+    }
+
+    #[test]
+    fn a_core_gives_a_connection_away_where_that_is_a_plain_gain() {
+        for (cores, place, why) in [
+            (&[(90, 0, 3), (10, 0, 1)][..], Some(0), "far busier"),
+            (&[(10, 0, 1), (60, 0, 2), (30, 0, 1)], Some(1), "the busiest, against the idlest"),
+            (&[(90, 0, 1), (10, 0, 1)], None, "a single connection"),
+            (&[(90, 0, 3), (60, 0, 1)], None, "both are busy"),
+            (&[(50, 0, 3), (0, 0, 0)], None, "nobody is in need"),
+            (&[(90, 0, 3), (10, 1, 0)], None, "a connection has just been dealt"),
+            (&[(100, 0, 9)], None, "there is only one core"),
+            (&[], None, "there is none"),
+        ] {
+            let loads = cores.iter().map(|&(busy_percent, young, working)| Load { busy_percent, young, working });
+            assert_eq!(overburdened(&loads.collect::<Vec<_>>()), place, "{why}: {cores:?}");
+        }
     }
 
     #[test]

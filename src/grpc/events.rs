@@ -14,6 +14,11 @@ pub trait Events: Send + Sync + 'static {
         let _ = core;
     }
 
+    /// A connection was told to come back, since this core has far more to do than another.
+    fn moved(&self, core: usize) {
+        let _ = core;
+    }
+
     /// A connection was closed as it came.
     fn turned_away(&self, why: TurnedAway) {
         let _ = why;
@@ -34,7 +39,8 @@ pub trait Events: Send + Sync + 'static {
     /// A message larger than is decided, or than there is room for, was answered `OVER_LIMIT`.
     fn too_large(&self) {}
 
-    /// A call was answered with an error: Envoy then lets the request pass, or not, as it is configured.
+    /// A call was answered with an error: Envoy then lets the request pass, or not, as it is configured. `Cancelled` is
+    /// the one that nobody waits for: the client went away before its message was there.
     fn failed(&self, code: tonic::Code) {
         let _ = code;
     }

@@ -13,7 +13,7 @@ use std::{
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::wire::Accepted;
+use super::{accept::Source, wire::Accepted};
 
 /// An address as it is written in settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,14 +140,16 @@ impl Listener {
             Inner::Unix { file, .. } => Address::Unix(file.path.clone()),
         })
     }
+}
 
-    /// The next connection, ready to move to another runtime.
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+impl Source for Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
         match &self.inner {
             Inner::Tcp(listener) => {
                 let (socket, _peer) = listener.accept().await?;
-                // Without it the second part of an answer waits for the peer's delayed acknowledgement: 40 ms.
-                socket.set_nodelay(true)?;
+                // Without it the second part of an answer waits for the peer's delayed acknowledgement: 40 ms. It fails
+                // only on a socket whose client is already gone, as the connection will find out.
+                let _ = socket.set_nodelay(true);
                 socket.into_std().map(Accepted::Tcp)
             }
             Inner::Unix { listener, .. } => listener.accept().await?.0.into_std().map(Accepted::Unix),

@@ -20,10 +20,10 @@ use crate::bounds::{BUFFERED_MAX_BYTES, MESSAGE_MAX_BYTES};
 
 /// A whole message.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct Message<'r> {
     pub bytes: Bytes,
-    /// Its room, until the message is dropped.
-    _taken: Taken,
+    /// To be kept for as long as the bytes are.
+    pub taken: Taken<'r>,
 }
 
 /// Why there is no message.
@@ -45,7 +45,7 @@ pub(super) enum Missing {
 ///
 /// One DATA frame, which is the rule, is a slice of the connection's read buffer: nothing is copied. No timer is set
 /// where everything is there already.
-pub(super) async fn read<B>(body: B, room: &Room, deadline: Duration) -> Result<Message, Missing>
+pub(super) async fn read<B>(body: B, room: &Room, deadline: Duration) -> Result<Message<'_>, Missing>
 where
     B: Body<Data = Bytes>,
 {
@@ -56,12 +56,12 @@ where
     timeout(deadline, collecting).await.unwrap_or(Err(Missing::Late))
 }
 
-async fn collect<B>(body: B, room: &Room) -> Result<Message, Missing>
+async fn collect<B>(body: B, room: &Room) -> Result<Message<'_>, Missing>
 where
     B: Body<Data = Bytes>,
 {
     let mut body = pin!(body);
-    let mut taken = room.take_none();
+    let mut taken = Taken { room, bytes: 0 };
     let mut whole = Bytes::new();
     // Only used from the second frame that carries something.
     let mut joined = BytesMut::new();
@@ -92,7 +92,7 @@ where
     let mut framed = if joined.is_empty() { whole } else { joined.freeze() };
     match announced(&framed)? {
         Some(length) if framed.len() == FRAME_HEADER_BYTES + length => {
-            Ok(Message { bytes: framed.split_off(FRAME_HEADER_BYTES), _taken: taken })
+            Ok(Message { bytes: framed.split_off(FRAME_HEADER_BYTES), taken })
         }
         _ => Err(Missing::Framing),
     }
@@ -116,20 +116,14 @@ pub(super) struct Room {
     taken_bytes: Arc<AtomicUsize>,
 }
 
-impl Room {
-    fn take_none(&self) -> Taken {
-        Taken { room: self.clone(), bytes: 0 }
-    }
-}
-
 /// Room that one message takes; given back when dropped.
 #[derive(Debug)]
-struct Taken {
-    room: Room,
+pub(super) struct Taken<'r> {
+    room: &'r Room,
     bytes: usize,
 }
 
-impl Taken {
+impl Taken<'_> {
     /// Takes so many more bytes; none, if that is more than there is room for.
     fn more(&mut self, bytes: usize) -> Option<()> {
         self.bytes += bytes;
@@ -138,7 +132,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.room.taken_bytes.fetch_sub(self.bytes, Relaxed);
@@ -175,7 +169,8 @@ mod tests {
 
     async fn read_frames(frames: &[&[u8]], ends: bool) -> Result<Bytes, Missing> {
         let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
-        let read = read(Frames { frames, ends }, &Room::default(), Duration::from_millis(1)).await;
+        let room = Room::default();
+        let read = read(Frames { frames, ends }, &room, Duration::from_millis(1)).await;
         read.map(|message| message.bytes)
     }
 
@@ -208,7 +203,8 @@ mod tests {
     async fn one_frame_is_not_copied() {
         let frame = Bytes::from_static(b"\0\0\0\0\x03abc");
         let body = Frames { frames: [frame.clone()].into(), ends: true };
-        let message = read(body, &Room::default(), Duration::ZERO).await.unwrap();
+        let room = Room::default();
+        let message = read(body, &room, Duration::ZERO).await.unwrap();
         assert_eq!(message.bytes.as_ptr(), frame[FRAME_HEADER_BYTES..].as_ptr());
     }
 

@@ -7,11 +7,12 @@
 //! | [`listen`] | where to listen: a port or a Unix socket |
 //! | [`server`] | cores that serve, a loop that accepts, an end in order |
 //! | [`service`] | the life of a request, from its message to its answer |
-//! | `accept`, `deal` | out of file handles or not, a connection goes to the core with the least work |
+//! | `accept`, `deal` | a connection goes to the core with the least work; when file handles run out, accepting pauses |
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
 //! | [`unary`], `message`, `reply` | one call: its message in, its answer out, in one write |
-//! | [`health`], [`events`], [`settings`] | what is told to health checks; what is told to the caller; what may be set |
+//! | [`health`] | what is told to health checks |
+//! | [`events`], [`settings`] | what is told to the caller; what may be set |
 
 pub mod codec;
 pub mod events;
@@ -30,6 +31,7 @@ mod message;
 mod reply;
 mod wire;
 
+pub use self::core::CoreError;
 pub use events::{Events, Silent, TurnedAway};
 pub use health::Health;
 pub use listen::{Address, Listener};

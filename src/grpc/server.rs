@@ -3,15 +3,15 @@
 //! It knows nothing of rules and counters ([`Decide`] does), of signals (whoever calls does), of metrics and logs
 //! ([`Events`] does).
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tonic::service::Routes;
 
 use super::{
     accept::accept,
     connection::{self, Seat},
-    core::Core,
+    core::{Core, CoreError},
     events::Events,
     health::Health,
     listen::Listener,
@@ -42,13 +42,13 @@ pub struct Service<D, E> {
 ///
 /// # Errors
 ///
-/// Where the system has no threads or handles to begin with, or a core could not be ended.
+/// Where the system has no threads or handles to begin with, or a core does not end.
 pub async fn run<D, E>(
     listener: Listener,
     service: Service<D, E>,
     settings: Settings,
     drain: impl Future<Output = ()>,
-) -> io::Result<()>
+) -> Result<(), CoreError>
 where
     D: Decide,
     E: Events,
@@ -67,14 +67,18 @@ where
     drains.send_replace(true);
     // All end at the same time, so that each has waited for as long as the longest.
     let mut result = Ok(());
-    let deadline = tokio::time::Instant::now() + settings.drain_grace + STOP_SLACK;
+    let deadline = Instant::now() + settings.drain_grace + STOP_SLACK;
     for core in ending {
         result = result.and(core.wait(deadline).await);
     }
     result
 }
 
-fn start<D, E>(service: &Service<D, E>, settings: &Settings, drained: &watch::Receiver<bool>) -> io::Result<Vec<Core>>
+fn start<D, E>(
+    service: &Service<D, E>,
+    settings: &Settings,
+    drained: &watch::Receiver<bool>,
+) -> Result<Vec<Core>, CoreError>
 where
     D: Decide,
     E: Events,
@@ -92,6 +96,7 @@ where
                 room: room.clone(),
                 h2: connection::h2(),
                 working: Arc::default(),
+                sheds: Arc::default(),
                 drain: drained.clone(),
             })
         })

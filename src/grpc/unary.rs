@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use super::{
     codec::Answer,
     events::Events,
-    message::{self, Missing, Room},
+    message::{self, Message, Missing, Room},
     reply::{self, Reply},
 };
 
@@ -27,7 +27,8 @@ pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/Shou
 /// Decides requests: what the server needs of whoever does.
 pub trait Decide: Send + Sync + 'static {
     /// Answers one message (a `RateLimitRequest`) with a framed one (a `RateLimitResponse`, see
-    /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0.
+    /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0: a thread that serves nobody else while
+    /// this computes.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ where
         return reply::no_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let failure = match message::read(request.into_body(), room, deadline).await {
-        Ok(message) => match caught(decide.decide(message.bytes.clone(), core)).await {
+        Ok(Message { bytes, taken: _taken }) => match caught(decide.decide(bytes, core)).await {
             Some(Ok(framed)) => return reply::answered(framed),
             Some(Err(failure)) => failure,
             None => {

@@ -140,6 +140,7 @@ fn decoded(framed: &[u8]) -> RateLimitResponse {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the status has as many")]
 struct AnyStatus {
     refused: bool,
     exposed: bool,
