@@ -25,6 +25,9 @@ pub const RULE_FILES_MAX: usize = 10_000;
 pub const YAML_DEPTH_MAX: usize = 4 * LEVELS_MAX;
 /// YAML nodes of one file after aliases are resolved: what stops a "billion laughs".
 pub const YAML_NODES_MAX: usize = 16_000_000;
+/// One compiled regular expression, in bytes. Expressions over headers take a few KB; one that needs more is a mistake
+/// such as `\w{500}{500}`, and every one is tried on every value that got so far.
+pub const REGEX_MAX_BYTES: usize = 1 << 20;
 /// Names of rules and limits, in characters: they stand in headers, metrics and logs.
 pub const NAME_MAX_CHARS: usize = 128;
 
@@ -34,6 +37,14 @@ pub const HEADER_VALUE_MAX_BYTES: usize = 1_024;
 pub const BODY_MAX_BYTES: usize = 64 << 10;
 /// One request value inserted into a body, in bytes; longer ones are cut.
 pub const INSERT_MAX_BYTES: usize = 1_024;
+
+/// Nesting of parentheses in a template's condition: its parser recurses, and its evaluation keeps two bits a level in
+/// a u64.
+pub const TEMPLATE_NESTING_MAX: usize = 16;
+/// Values that one template inserts or tests: each may be a search through the entries of the request.
+pub const TEMPLATE_VALUES_MAX: usize = 256;
+/// Headers of one list in a `response`. Envoy's own default bound is 100 headers a message, the upstream's included.
+pub const HEADERS_PER_LIST_MAX: usize = 32;
 
 /// Counters in memory at most, until the operator says otherwise: at 60 bytes each some 600 MB.
 pub const COUNTERS_MAX: usize = 10_000_000;

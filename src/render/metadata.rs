@@ -1,1 +1,61 @@
-//! Dynamic metadata: what access logs and other filters read.
+//! Dynamic metadata: what access logs and other filters read. Operators see it, clients do not, so `expose` hides
+//! nothing here.
+//!
+//! | field | is | there |
+//! |---|---|---|
+//! | `domain` | its name | where rules know it |
+//! | `rule` | the name of the rule that decides the answer | where one does |
+//! | `limit`, `window`, `remaining`, `reset` | its reported window | unless it has none |
+//! | `retry_after` | seconds | on a refusal where waiting helps |
+//! | `mode` | `enforce`, `shadow`, `quota` | with `rule` |
+//! | `store` | where the counters live | always |
+//! | `never` | true | where this request can never pass |
+//! | `metadata` | what the rule says under `metadata` | where it does |
+
+use super::{Field, Sink, facts};
+use crate::{
+    decision::{Answer, Decision},
+    rules::Mode,
+};
+
+pub(super) fn send(decision: &Decision<'_>, store: &str, sink: &mut impl Sink) {
+    if let Some(domain) = decision.domain {
+        sink.field("domain", Field::Text(&domain.name));
+    }
+    if let Some(answer) = &decision.answer {
+        send_answer(answer, sink);
+    }
+    sink.field("store", Field::Text(store));
+    if let Some(answer) = &decision.answer {
+        if answer.never {
+            sink.field("never", Field::Bool(true));
+        }
+        if let Some(metadata) = &answer.rule.metadata {
+            sink.field("metadata", Field::Value(metadata));
+        }
+    }
+}
+
+fn send_answer(answer: &Answer<'_>, sink: &mut impl Sink) {
+    sink.field("rule", Field::Text(&answer.rule.name));
+    if let Some(figure) = answer.figure() {
+        sink.field("limit", Field::Number(facts::limit(figure)));
+        sink.field("window", Field::Text(&figure.limit.name));
+        sink.field("remaining", Field::Number(figure.remaining));
+        sink.field("reset", Field::Number(figure.reset_secs));
+    }
+    if let Some(secs) = answer.retry_after_secs {
+        sink.field("retry_after", Field::Number(secs));
+    }
+    sink.field("mode", Field::Text(mode(answer)));
+}
+
+/// A rule that enforces may still have decided this answer by its shadow limits alone.
+fn mode(answer: &Answer<'_>) -> &'static str {
+    match answer.rule.mode {
+        _ if answer.shadow_only => "shadow",
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+        Mode::Quota => "quota",
+    }
+}

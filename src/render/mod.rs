@@ -2,14 +2,30 @@
 //! brings a [`Sink`] and so chooses the wire format.
 
 pub mod body;
+pub mod collect;
+pub mod content_type;
+pub mod facts;
 pub mod headers;
 pub mod metadata;
+pub mod rehearsal;
+mod scene;
+mod spelling;
 pub mod template;
 pub mod text;
+pub mod time;
 
 use std::fmt;
 
+pub use body::Body;
+pub use collect::Collected;
+pub use headers::{
+    Headers,
+    list::{Header, List, On},
+};
+pub use rehearsal::{Rehearsed, rehearse};
+
 use crate::{decision::Decision, request::Request, rules::Value};
+use facts::Facts;
 
 /// Takes the parts of an answer as they are rendered, in this order: headers, body, metadata fields.
 pub trait Sink {
@@ -34,15 +50,17 @@ pub enum Field<'a> {
 /// How a rule answers, compiled. Rules that look alike share one.
 #[derive(Debug, Default)]
 pub struct Response {
-    pub headers: headers::Headers,
+    pub headers: Headers,
     pub retry_after: bool,
-    pub body: body::Body,
+    pub body: Body,
 }
 
 /// Renders the whole answer into `sink`.
 ///
-/// `responses` is the list that [`Rule::response`](crate::rules::Rule::response) points into; `store` names where the
-/// counters live. `scratch` is room to build values in, left empty, so that a warmed-up caller allocates nothing.
+/// Envoy appends the headers of an accepted request to the upstream's, so those are rate-limit headers only;
+/// `retry-after` and `content-type` go with refusals. `responses` is the list that
+/// [`Rule::response`](crate::rules::Rule::response) points into; `store` names where the counters live. `scratch` is
+/// room to build values in, left empty, so that a warmed-up caller allocates nothing.
 pub fn render(
     decision: &Decision<'_>,
     request: &Request<'_>,
@@ -51,8 +69,52 @@ pub fn render(
     scratch: &mut Vec<u8>,
     sink: &mut impl Sink,
 ) {
-    let _ = (decision, request, responses, store, scratch, sink);
-    todo!("render")
+    // Shadow limits show in nothing that a client sees.
+    if let Some(answer) = decision.answer.as_ref().filter(|answer| !answer.shadow_only)
+        && let Some(response) = responses.get(answer.rule.response as usize)
+    {
+        response.render(&Facts::new(decision, answer, request), scratch, sink);
+    }
+    metadata::send(decision, store, sink);
+    scratch.clear();
+}
+
+impl Response {
+    fn render(&self, facts: &Facts<'_>, scratch: &mut Vec<u8>, sink: &mut impl Sink) {
+        let mut out = Out { scratch, sink };
+        let own_retry_after = self.headers.send(facts, &mut out);
+        if !facts.refused {
+            return;
+        }
+        if let Some(secs) = facts.retry_after_secs
+            && self.retry_after
+            && !own_retry_after
+        {
+            out.number("retry-after", secs);
+        }
+        self.body.send(facts, &mut out);
+    }
+}
+
+/// A sink and the room to build its values in.
+pub(crate) struct Out<'o, S> {
+    scratch: &'o mut Vec<u8>,
+    sink: &'o mut S,
+}
+
+impl<S: Sink> Out<'_, S> {
+    /// Sends a header with the value that `write` appends, if it appends any.
+    fn header(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(self.scratch);
+        if !self.scratch.is_empty() {
+            self.sink.header(name, self.scratch);
+        }
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.header(name, |scratch| text::push_number(value, scratch));
+    }
 }
 
 /// What is wrong with a header, a template or a body of the rules.
@@ -65,8 +127,35 @@ pub struct Fault {
     pub help: Option<String>,
 }
 
+impl Fault {
+    /// A fault of the text as a whole.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { at: 0, message: message.into(), help: None }
+    }
+
+    /// A fault at `byte` of `text`.
+    pub(crate) fn at_byte(text: &str, byte: usize, message: impl Into<String>) -> Self {
+        let at = text.char_indices().take_while(|&(start, _)| start < byte).count();
+        Self { at, ..Self::new(message) }
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Helps with what was probably meant, if that is known.
+    pub(crate) fn help_or(self, meant: Option<String>, otherwise: impl FnOnce() -> String) -> Self {
+        self.help(meant.unwrap_or_else(otherwise))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,15 @@
-//! Which rule a descriptor matches: the walk through the levels.
+//! Which rule a descriptor matches: the walk through the levels, and the windows that then decide.
 
-use super::{Domain, Rule, RuleLimit, identity::HashKey};
-use crate::request::{Entry, RequestLimit};
+use super::{
+    Action, Domain, Mode, RequestLimits, Rule, RuleLimit,
+    identity::{HashKey, descriptor_key, window_salt},
+};
+use crate::{
+    bounds::WINDOW_MAX,
+    limit::{Algorithm, Limit, Window},
+    request::{Entry, RequestLimit},
+    units::Nanos,
+};
 
 /// The rule of one descriptor, and the windows it is decided by.
 #[derive(Clone, Debug)]
@@ -33,8 +41,114 @@ pub struct Found<'r> {
 
 impl Domain {
     /// The rule that `entries` match, if any, with `limit` applied as the domain's `request_limits` says.
+    ///
+    /// Without a rule, a limit of the request is decided as [`request_rule`](Self::request_rule). An exempt rule stays
+    /// exempt; one that denies gives way to a limit that replaces, and stays where it may only lower.
     pub fn find(&self, entries: &[Entry<'_>], limit: Option<RequestLimit>, hash_key: &HashKey) -> Found<'_> {
-        let _ = (entries, limit, hash_key);
-        todo!("find")
+        let asked = limit.map(|limit| self.request_window(limit));
+        let ignored_request_limit = asked.as_ref().is_some_and(Option::is_none);
+        let asked = asked.flatten().filter(|_| self.request_limits != RequestLimits::Ignore);
+        let rule = self.rule_of(entries);
+        let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, &rule.counted);
+        let matched = match (rule, asked) {
+            (Some(rule), asked) => {
+                let windows = asked.and_then(|asked| self.limits_with(rule, asked));
+                let limited_by_request = windows.is_some();
+                let limits = windows.map_or(Limits::Rule(&rule.limits), Limits::Request);
+                Some(Match { rule, key: key(rule), limits, limited_by_request })
+            }
+            (None, Some(asked)) if !entries.is_empty() => {
+                let rule = &self.request_rule;
+                Some(Match { rule, key: key(rule), limits: Limits::Request([asked].into()), limited_by_request: true })
+            }
+            (None, _) => None,
+        };
+        Found { matched, ignored_request_limit }
+    }
+
+    /// The rule that `entries` match: level by level, the first choice at each is final, and the rule must be exactly as
+    /// deep as they are many.
+    pub fn rule_of(&self, entries: &[Entry<'_>]) -> Option<&Rule> {
+        let mut level = &self.top;
+        let mut rule = None;
+        for entry in entries {
+            let found = self.rules.get(level.find(entry.key, entry.value)?.0 as usize)?;
+            level = &found.children;
+            rule = Some(found);
+        }
+        rule
+    }
+
+    /// The windows of `rule` with the one `asked` for applied; None where they stay as they are.
+    fn limits_with(&self, rule: &Rule, asked: RuleLimit) -> Option<Box<[RuleLimit]>> {
+        match (self.request_limits, rule.action) {
+            (RequestLimits::Ignore, _) | (_, Action::Exempt) | (RequestLimits::AtMost, Action::Deny) => None,
+            (RequestLimits::Use, _) => Some([asked].into()),
+            (RequestLimits::AtMost, _) => at_most(rule, asked),
+        }
+    }
+
+    /// The window that `asked` means, enforced; None where it means none.
+    ///
+    /// It goes by the number and name of the request rule's own window, which exists for nothing else.
+    fn request_window(&self, asked: RequestLimit) -> Option<RuleLimit> {
+        let placeholder = self.request_rule.limits.first()?;
+        let limit = Limit {
+            count: u64::from(asked.requests_per_unit),
+            window: Window::Length(window_length(asked)?),
+            algorithm: Algorithm::FixedWindow,
+        };
+        Some(RuleLimit {
+            id: placeholder.id,
+            name: placeholder.name.clone(),
+            written_name: None,
+            salt: window_salt(&limit, false),
+            shadow: false,
+            limit,
+        })
     }
 }
+
+/// The rule's windows with `asked` beside them; where one has the same counter, the smaller number holds. None where
+/// that changes nothing.
+fn at_most(rule: &Rule, asked: RuleLimit) -> Option<Box<[RuleLimit]>> {
+    let same = rule.limits.iter().position(|own| own.salt == asked.salt && !own.shadow);
+    match same {
+        // A quota window refuses less than an enforced one of the same number, so there it does change something.
+        Some(place) if rule.mode == Mode::Enforce && rule.limits[place].limit.count <= asked.limit.count => None,
+        Some(place) => {
+            let mut limits = rule.limits.clone();
+            let count = &mut limits[place].limit.count;
+            *count = asked.limit.count.min(*count);
+            Some(limits)
+        }
+        None => Some(rule.limits.iter().cloned().chain([asked]).collect()),
+    }
+}
+
+/// The length of the window that a request's limit names; None where it names none, or one longer than any may be.
+fn window_length(asked: RequestLimit) -> Option<Nanos> {
+    let times = u64::from(asked.unit_multiplier.unwrap_or(1).max(1));
+    let length = Nanos(unit_length(asked.unit)?.0.checked_mul(times)?);
+    (length <= WINDOW_MAX).then_some(length)
+}
+
+/// `envoy.type.v3.RateLimitUnit`. It knows no week; 7 is what envoyproxy/ratelimit takes for one.
+fn unit_length(unit: i32) -> Option<Nanos> {
+    const DAY_SECS: u64 = 86_400;
+    let secs = match unit {
+        1 => 1,
+        2 => 60,
+        3 => 3_600,
+        4 => DAY_SECS,
+        // Months and years of fixed length, as envoyproxy/ratelimit has them.
+        5 => 30 * DAY_SECS,
+        6 => 365 * DAY_SECS,
+        7 => 7 * DAY_SECS,
+        _ => return None,
+    };
+    Some(Nanos::from_secs(secs))
+}
+
+#[cfg(test)]
+mod tests;

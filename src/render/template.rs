@@ -1,1 +1,0 @@
-//! Templates of headers and bodies: compiled to pieces when rules load.
