@@ -1,6 +1,9 @@
 //! Settings, and rule files: YAML → raw → checked → compiled. The only module that knows YAML.
 
 pub mod diagnostic;
+mod report;
+mod suggest;
+mod yaml;
 
 use std::{
     io,
