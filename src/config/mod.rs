@@ -1,8 +1,29 @@
 //! Settings, and rule files: YAML → raw → checked → compiled. The only module that knows YAML.
 
+//!
+//! | step | files |
+//! |---|---|
+//! | YAML: a tree with places | [`yaml`] |
+//! | raw: maps with known keys | [`fields`] |
+//! | checked: one file a story | [`document`], [`rule`], [`matching`], [`limits`], [`rate`], [`response`], [`metadata`] |
+//! | put together | [`merge`], [`extends`] |
+//! | compiled | [`build`], [`warnings`] |
+
+mod build;
 pub mod diagnostic;
+mod document;
+mod extends;
+mod fields;
+mod limits;
+mod matching;
+mod merge;
+mod metadata;
+mod rate;
 mod report;
+mod response;
+mod rule;
 mod suggest;
+mod warnings;
 mod yaml;
 
 use std::{
@@ -12,8 +33,31 @@ use std::{
 };
 
 pub use diagnostic::Diagnostic;
+use document::Domains;
+use fields::Shape;
+use hashbrown::HashSet;
+use matching::Lists;
+use report::{Report, Spot};
+use response::Looks;
+use rule::{Draft, Reading};
 
-use crate::{render::Response, rules::Rules};
+use crate::{
+    bounds::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX},
+    render::Response,
+    rules::Rules,
+};
+
+/// Every kind of map in a rule file, so that a key in the wrong one can be sent to the right one.
+const SHAPES: [&Shape; 8] = [
+    &document::DOCUMENT,
+    &rule::RULE,
+    &limits::LIMIT,
+    &limits::RATE_LIMIT,
+    &limits::REPLACES,
+    &response::RESPONSE,
+    &response::HEADER,
+    &response::BODY,
+];
 
 /// One rule file as it was read.
 #[derive(Clone, Debug)]
@@ -52,6 +96,49 @@ pub fn compile(
     defaults: DomainDefaults,
     read_list: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Compiled, Vec<Diagnostic>> {
-    let _ = (files, defaults, read_list);
-    todo!("compile")
+    let mut report = Report::default();
+    let mut looks = Looks::default();
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut broken = HashSet::new();
+    let mut domains = Domains::default();
+    let mut count = 0;
+    for (index, file) in files.iter().enumerate() {
+        let number = report.add_file(Arc::clone(&file.name));
+        if let Err(message) = fits(index, file) {
+            report.error(Spot { file: number, line: 1, column: 1 }, message);
+            continue;
+        }
+        for document in yaml::documents(number, &file.text, &mut report) {
+            let lists = Lists { read: &mut *read_list, beside: &file.path, beside_name: Path::new(&*file.name) };
+            let (drafts, looks, broken) = (&mut drafts, &mut looks, &mut broken);
+            let mut reading = Reading { drafts, looks, lists, broken, count: &mut count };
+            domains.read(&document, &mut reading, &mut report);
+        }
+    }
+    for domain in &mut domains.list {
+        merge::equal_parents(&mut domain.children, &mut drafts);
+        extends::resolve(&domain.children, &mut drafts, &broken, &mut report);
+    }
+    let mut build = build::Build::new(&drafts, &mut looks, &mut report, defaults);
+    for domain in &domains.list {
+        build.domain(domain);
+    }
+    let rules = build.rules;
+    if report.failed() {
+        return Err(report.finish());
+    }
+    Ok(Compiled { rules, responses: looks.compiled, warnings: report.finish() })
 }
+
+fn fits(index: usize, file: &RuleFile) -> Result<(), String> {
+    if index >= RULE_FILES_MAX {
+        return Err(format!("there are more than {RULE_FILES_MAX} rule files"));
+    }
+    if file.text.len() as u64 > RULE_FILE_MAX_BYTES {
+        return Err(format!("the file has more than {RULE_FILE_MAX_BYTES} bytes"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

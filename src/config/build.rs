@@ -1,0 +1,366 @@
+//! From checked rules to compiled ones: numbers, names, counters, and the levels that find them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    DomainDefaults,
+    document::DomainDraft,
+    fields::brief,
+    limits::{self, Limits},
+    matching::{Kind, stable_hash},
+    report::{Report, Spot},
+    response::{Look, Looks},
+    rule::{ADDRESS_KEY, Act, Child, Count, Draft, DraftId},
+    suggest::did_you_mean,
+    warnings,
+};
+use crate::{
+    bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
+    limit::{Algorithm, Limit, Window},
+    rules::{
+        Action, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit, Rules,
+        identity::window_salt,
+    },
+    units::Nanos,
+};
+
+/// Bits of an IPv6 address that name its counter: one subscriber usually has a /64 to himself.
+const IPV6_PREFIX: u8 = 64;
+/// The same in rules of envoyproxy/ratelimit's form, which knows no networks.
+const IPV6_PREFIX_CLASSIC: u8 = 128;
+/// What the rule is called that stands in where a request brings its own limit and matches none.
+const REQUEST_RULE: &str = "request-limit";
+
+/// Numbers that run through all domains.
+pub(super) struct Build<'b> {
+    pub drafts: &'b [Draft],
+    pub looks: &'b mut Looks,
+    pub report: &'b mut Report,
+    pub defaults: DomainDefaults,
+    pub rules: Rules,
+    limit_names: HashMap<Box<str>, NameId>,
+    /// Rules so far, values of lists and what `extends` adds counted each.
+    weight: usize,
+}
+
+/// One domain while it is built.
+struct Part {
+    rules: Vec<Rule>,
+    /// Of each rule.
+    spots: Vec<Spot>,
+    names: HashSet<Box<str>>,
+    limit_names: HashSet<Box<str>>,
+    replaced: Vec<(Spot, String)>,
+}
+
+/// What a level needs to know of the rules above it.
+#[derive(Clone)]
+struct Above {
+    levels: Vec<DraftId>,
+    look: Look,
+    /// The keys of the levels, for default names.
+    keys: String,
+    /// The name of the rule above.
+    name: Box<str>,
+    /// A rule above came through `extends`: names written below belong to someone else.
+    taken_over: bool,
+}
+
+impl<'b> Build<'b> {
+    pub(super) fn new(
+        drafts: &'b [Draft],
+        looks: &'b mut Looks,
+        report: &'b mut Report,
+        defaults: DomainDefaults,
+    ) -> Self {
+        let (rules, limit_names) = (Rules::default(), HashMap::new());
+        Self { drafts, looks, report, defaults, rules, limit_names, weight: 0 }
+    }
+
+    pub(super) fn domain(&mut self, draft: &DomainDraft) {
+        let look = draft.look.map(|(_, look)| look).unwrap_or_default();
+        let mut part = Part {
+            rules: Vec::new(),
+            spots: Vec::new(),
+            names: HashSet::from([REQUEST_RULE.into()]),
+            limit_names: HashSet::new(),
+            replaced: Vec::new(),
+        };
+        self.written_names(&draft.children, &mut part);
+        let request_rule = self.request_rule(look);
+        let above = Above { levels: Vec::new(), look, keys: String::new(), name: "".into(), taken_over: false };
+        let top = self.level(&draft.children, &above, &mut part);
+        self.replaced_names(&part);
+        let domain = Domain {
+            name: draft.name.clone(),
+            count_denied: draft.count_denied.map_or(self.defaults.count_denied, |(_, denied)| denied),
+            request_limits: draft.request_limits.map_or(RequestLimits::Use, |(_, limits)| limits),
+            request_rule,
+            top,
+            rules: part.rules,
+        };
+        self.rules.domains.insert(draft.name.as_bytes().into(), domain);
+    }
+
+    /// Names that are written come first: default ones make way for them.
+    fn written_names(&mut self, level: &[Child], part: &mut Part) {
+        for draft in level.iter().filter(|child| !child.taken_over).map(|child| &self.drafts[child.draft.0]) {
+            if let Some((spot, name)) = &draft.name
+                && !part.names.insert(name.clone())
+                && **name == *REQUEST_RULE
+            {
+                let message = format!("the name `{REQUEST_RULE}` is taken: it stands for limits that requests bring");
+                self.report.error(*spot, message);
+            }
+            self.written_names(&draft.children, part);
+        }
+    }
+
+    fn level(&mut self, children: &[Child], above: &Above, part: &mut Part) -> Level {
+        let mut level = Level::default();
+        if above.levels.len() >= LEVELS_MAX && !children.is_empty() {
+            if let Some(id) = above.levels.last() {
+                let spot = self.drafts[id.0].spot;
+                self.report.error(spot, format!("rules stand more than {LEVELS_MAX} levels deep, `extends` included"));
+            }
+            return level;
+        }
+        warnings::level(children, self.drafts, self.report);
+        for child in children {
+            self.rule(*child, above, &mut level, part);
+        }
+        level
+    }
+
+    fn rule(&mut self, child: Child, above: &Above, level: &mut Level, part: &mut Part) {
+        let drafts = self.drafts;
+        let draft = &drafts[child.draft.0];
+        self.weight += draft.matching.matchers.len();
+        if self.weight > RULES_MAX {
+            let message =
+                format!("there are more than {RULES_MAX} rules, each value of a list and each `extends` counted");
+            // Where the bound is passed says nothing, so it is said once.
+            if self.weight - draft.matching.matchers.len() <= RULES_MAX {
+                self.report.error(draft.spot, message);
+            }
+            return;
+        }
+        let index = RuleIndex(number(part.rules.len()));
+        if !self.insert(draft, child.taken_over, index, level, part) {
+            return;
+        }
+        let mut here = above.clone();
+        here.levels.push(child.draft);
+        here.look = draft.settings.look.or(above.look);
+        here.taken_over |= child.taken_over;
+        here.keys = default_name(above, draft);
+        here.name = self.name(draft, above, &here, part);
+        let rule = self.compiled(draft, &here, part);
+        part.rules.push(rule);
+        part.spots.push(draft.spot);
+        let children = self.level(&draft.children, &here, part);
+        part.rules[index.0 as usize].children = children;
+    }
+
+    /// Puts a rule's matchers into its level; false where none of them has a place there.
+    fn insert(&mut self, draft: &Draft, yields: bool, index: RuleIndex, level: &mut Level, part: &Part) -> bool {
+        let mut placed = false;
+        for (spot, matcher) in &draft.matching.matchers {
+            let many = draft.matching.matchers.len() > 1;
+            match level.insert(draft.key.as_bytes(), matcher.clone(), index) {
+                Ok(()) => placed = true,
+                Err(first) if first == index => self.report.error(*spot, "this is given twice in its list"),
+                Err(_) if yields => {}
+                Err(first) => {
+                    let first = part.spots.get(first.0 as usize).copied().unwrap_or_default();
+                    let place = self.report.place(first);
+                    let key = brief(&draft.key);
+                    let message = match matcher {
+                        _ if many => format!("a rule for this value of `{key}` is given twice, first at {place}"),
+                        Matcher::Any => format!("the rule for any `{key}` is given twice, first at {place}"),
+                        _ => format!("this rule for `{key}` is given twice, first at {place}"),
+                    };
+                    self.report.error(if many { *spot } else { draft.spot }, message);
+                }
+            }
+        }
+        placed
+    }
+
+    fn compiled(&mut self, draft: &Draft, here: &Above, part: &mut Part) -> Rule {
+        let settings = &draft.settings;
+        let mode = settings.mode.unwrap_or_default();
+        let limits = match &settings.action {
+            Some(Act::Limits(limits)) => Arc::clone(limits),
+            _ => Arc::default(),
+        };
+        let action = match &settings.action {
+            Some(Act::Limits(limits)) if limits.unlimited => Action::Unlimited,
+            Some(Act::Limits(limits)) if !limits.list.is_empty() => Action::Limits,
+            Some(Act::Exempt) => Action::Exempt,
+            Some(Act::Deny) => Action::Deny,
+            Some(Act::Limits(_) | Act::Open) | None => Action::Open,
+        };
+        if action == Action::Exempt {
+            warnings::exempt(draft, here.levels.iter().map(|id| &self.drafts[id.0]), self.report);
+        }
+        let prefix = if limits.classic { IPV6_PREFIX_CLASSIC } else { IPV6_PREFIX };
+        part.replaced.extend(limits.replaces.iter().cloned());
+        Rule {
+            id: next(&mut self.rules.rule_count),
+            name: here.name.clone(),
+            place: Place { file: self.report.file(draft.spot), line: draft.spot.line },
+            action,
+            limits: self.limits(&limits, mode, part),
+            mode,
+            overdraw: settings.overdraw.unwrap_or(false),
+            counted: here.levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect(),
+            replaces: limits.replaces.iter().map(|(_, name)| self.limit_name(name)).collect(),
+            expose: here.look.expose.unwrap_or_default(),
+            report: here.look.report.unwrap_or_default(),
+            response: self.looks.response(here.look),
+            metadata: settings.metadata.clone(),
+            children: Level::default(),
+        }
+    }
+
+    fn limits(&mut self, limits: &Limits, mode: Mode, part: &mut Part) -> Box<[RuleLimit]> {
+        let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
+        for one in &limits.list {
+            let shadow = limits::is_shadow(one, mode);
+            let salt = window_salt(&one.limit, shadow);
+            if let Some(first) = compiled.iter().position(|other| other.salt == salt) {
+                let line = limits.list[first].spot.line;
+                self.report
+                    .error(one.spot, format!("two limits of this rule share one counter, the first on line {line}"));
+            }
+            let written_name = one.name.as_ref().map(|name| {
+                part.limit_names.insert(name.as_str().into());
+                self.limit_name(name)
+            });
+            compiled.push(RuleLimit {
+                id: next(&mut self.rules.limit_count),
+                name: one.name.as_ref().unwrap_or(&one.default_name).as_str().into(),
+                written_name,
+                limit: one.limit.clone(),
+                shadow,
+                salt,
+            });
+        }
+        compiled.into()
+    }
+
+    fn limit_name(&mut self, name: &str) -> NameId {
+        let next = NameId(number(self.limit_names.len()));
+        *self.limit_names.entry(name.into()).or_insert(next)
+    }
+
+    /// What a rule is called: as written, else by the keys of its levels; never like another one.
+    fn name(&self, draft: &Draft, above: &Above, here: &Above, part: &mut Part) -> Box<str> {
+        match &draft.name {
+            Some((_, name)) if !here.taken_over => name.clone(),
+            Some((_, name)) => part.free_name(&format!("{}/{name}", above.name)),
+            None => part.free_name(&here.keys),
+        }
+    }
+
+    fn request_rule(&mut self, look: Look) -> Rule {
+        let limit = Limit { count: 0, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
+        let salt = window_salt(&limit, false);
+        let placeholder = RuleLimit {
+            id: next(&mut self.rules.limit_count),
+            name: "request".into(),
+            written_name: None,
+            limit,
+            shadow: false,
+            salt,
+        };
+        Rule {
+            id: next(&mut self.rules.rule_count),
+            name: REQUEST_RULE.into(),
+            place: Place { file: "".into(), line: 0 },
+            action: Action::Limits,
+            limits: [placeholder].into(),
+            mode: Mode::Enforce,
+            overdraw: false,
+            counted: [].into(),
+            replaces: BTreeSet::new(),
+            expose: look.expose.unwrap_or_default(),
+            report: look.report.unwrap_or_default(),
+            response: self.looks.response(look),
+            metadata: None,
+            children: Level::default(),
+        }
+    }
+
+    fn replaced_names(&mut self, part: &Part) {
+        for (spot, name) in part.replaced.iter().filter(|(_, name)| !part.limit_names.contains(&**name)) {
+            let help = did_you_mean(name, part.limit_names.iter().map(|name| &**name));
+            self.report.warning(*spot, format!("no limit of the domain is called `{}`", brief(name)), help);
+        }
+    }
+}
+
+impl Part {
+    fn free_name(&mut self, wanted: &str) -> Box<str> {
+        let mut name = wanted.to_owned();
+        if name.chars().count() > NAME_MAX_CHARS {
+            // Room for a colon and the hash that keeps it apart from others that begin alike.
+            let kept: String = name.chars().take(NAME_MAX_CHARS - 24).collect();
+            name = format!("{kept}:{:016x}", stable_hash(&[wanted.as_bytes()]));
+        }
+        let base = name.clone();
+        let mut more = 2;
+        while !self.names.insert(name.as_str().into()) {
+            name = format!("{base}-{more}");
+            more += 1;
+        }
+        name.into()
+    }
+}
+
+/// `api_key/path:1f2e3d4c`: a hash for what is configured, for values may be secrets.
+fn default_name(above: &Above, draft: &Draft) -> String {
+    let mut name = above.keys.clone();
+    if !name.is_empty() {
+        name.push('/');
+    }
+    name += &draft.key;
+    if draft.matching.kind != Kind::Any {
+        // Eight digits tell a hundred thousand values apart but for one or two, which get a number.
+        let hash = stable_hash(&[draft.matching.identity.as_bytes()]) >> 32;
+        name += &format!(":{hash:08x}");
+    }
+    name
+}
+
+/// How a level names the counter of a rule that counts addresses by `prefix` bits.
+fn counted(level: &Draft, prefix: u8) -> Counted {
+    let kind = level.matching.kind;
+    let default = if kind == Kind::Path { Count::Shared } else { Count::Each };
+    match (level.settings.count.unwrap_or(default), kind) {
+        // One value has one counter either way; named by the value it is that of a rule which counts each.
+        (Count::Shared, Kind::Any | Kind::Values | Kind::Networks | Kind::Path | Kind::Wildcard | Kind::Regex) => {
+            Counted::Shared(level.matching.identity.as_bytes().into())
+        }
+        (_, Kind::Networks) => Counted::Address { ipv6_prefix: level.settings.ipv6_prefix.unwrap_or(prefix) },
+        _ if *level.key == *ADDRESS_KEY => {
+            Counted::Address { ipv6_prefix: level.settings.ipv6_prefix.unwrap_or(prefix) }
+        }
+        (Count::Each, Kind::Path) => Counted::Path,
+        _ => Counted::Value,
+    }
+}
+
+fn next(counter: &mut u32) -> u32 {
+    let number = *counter;
+    *counter += 1;
+    number
+}
+
+/// Bounded by [`RULES_MAX`].
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,311 @@
+//! Limits of a rule: `limits`, our form, and `rate_limit`, that of envoyproxy/ratelimit.
+
+use std::sync::LazyLock;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use super::{
+    fields::{Fields, Shape, brief},
+    rate::{self, Per, Unit, Wrong},
+    report::{Report, Spot},
+    suggest::{choice, did_you_mean},
+    yaml::{Content, Node},
+};
+use crate::{
+    bounds::{LIMITS_PER_RULE_MAX, NAME_MAX_CHARS},
+    limit::{Algorithm, Calendar, CalendarUnit, Limit, Window},
+    rules::Mode,
+};
+
+pub(super) const LIMIT: Shape = Shape {
+    name: "a limit",
+    keys: &["rate", "requests", "per", "name", "algorithm", "align", "time_zone", "anchor_day", "mode"],
+    unavailable: &["burst"],
+};
+
+pub(super) const RATE_LIMIT: Shape = Shape {
+    name: "`rate_limit`",
+    keys: &["unit", "requests_per_unit", "unlimited", "name", "replaces"],
+    unavailable: &[],
+};
+
+pub(super) const REPLACES: Shape = Shape { name: "an entry of `replaces`", keys: &["name"], unavailable: &[] };
+
+/// One window of a rule, checked.
+#[derive(Clone, Debug)]
+pub(super) struct OneLimit {
+    pub spot: Spot,
+    pub limit: Limit,
+    /// As written.
+    pub name: Option<String>,
+    /// What it is called without a written name.
+    pub default_name: String,
+    /// Its own mode; None: its rule's.
+    pub shadow: Option<bool>,
+}
+
+/// What `limits` or `rate_limit` say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits {
+    pub list: Vec<OneLimit>,
+    pub unlimited: bool,
+    /// In the form of envoyproxy/ratelimit: addresses are then counted whole.
+    pub classic: bool,
+    /// Names of limits that are dropped from a request which this rule matches.
+    pub replaces: Vec<(Spot, String)>,
+}
+
+/// `limits`: a list of windows.
+pub(super) fn limits(rule: &Fields<'_, '_>, report: &mut Report) -> Limits {
+    let nodes = rule.list("limits", report);
+    if let (true, Some(spot)) = (nodes.len() > LIMITS_PER_RULE_MAX, rule.key_spot("limits")) {
+        report.error(spot, format!("a rule has at most {LIMITS_PER_RULE_MAX} limits, this one has {}", nodes.len()));
+        return Limits::default();
+    }
+    let list: Vec<_> = nodes.iter().filter_map(|node| one_limit(node, report)).collect();
+    for (index, limit) in list.iter().enumerate() {
+        let name = limit.name.as_ref().unwrap_or(&limit.default_name);
+        let other = list[..index].iter().find(|other| other.name.as_ref().unwrap_or(&other.default_name) == name);
+        let same_window = other.is_some_and(|other| other.limit.window == limit.limit.window);
+        // Two equal windows are told apart, or refused, by their counters.
+        if let Some(other) = other.filter(|other| !same_window || other.name.is_some() || limit.name.is_some()) {
+            let message = format!("two limits of this rule are called `{name}`, the first on line {}", other.spot.line);
+            report.error_help(limit.spot, message, "give one of them a `name`".to_owned());
+        }
+    }
+    Limits { list, ..Limits::default() }
+}
+
+fn one_limit(node: &Node<'_>, report: &mut Report) -> Option<OneLimit> {
+    if let Content::Scalar(text) = &node.content {
+        let (count, per) = right(rate::rate(&text.text), node.spot, report)?;
+        let window = window(per, &Alignment::default(), report)?;
+        let limit = Limit { count, window, algorithm: Algorithm::FixedWindow };
+        return Some(OneLimit { spot: node.spot, limit, name: None, default_name: per.name(), shadow: None });
+    }
+    let fields = Fields::of(node, &LIMIT, report)?;
+    let alignment = Alignment::of(&fields, report);
+    let name = name(&fields, report);
+    let shadow = fields.word("mode", &[("enforce", false), ("shadow", true)], report);
+    algorithm(&fields, report);
+    let (count, per) = count_and_window(&fields, report)?;
+    let window = window(per, &alignment?, report)?;
+    let limit = Limit { count, window, algorithm: Algorithm::FixedWindow };
+    Some(OneLimit { spot: node.spot, limit, name, default_name: per.name(), shadow })
+}
+
+fn count_and_window(fields: &Fields<'_, '_>, report: &mut Report) -> Option<(u64, Per)> {
+    let parts = fields.key_spot("requests").or(fields.key_spot("per"));
+    if let Some((spot, text)) = fields.text("rate", report) {
+        if let Some(parts) = parts {
+            report.error(parts, "a limit has either `rate` or `requests` with `per`, not both");
+        }
+        return right(rate::rate(text), spot, report);
+    }
+    if parts.is_none() {
+        report.error_help(fields.spot, "the limit has no `rate`", "for example `rate: 120/minute`".to_owned());
+        return None;
+    }
+    let count = fields.number("requests", u64::MAX, report);
+    let per = fields.text("per", report).and_then(|(spot, text)| right(rate::per(text), spot, report));
+    for missing in ["requests", "per"].into_iter().filter(|key| fields.node(key).is_none()) {
+        report.error(fields.spot, format!("the limit has no `{missing}`"));
+    }
+    Some((count?, per?))
+}
+
+fn algorithm(fields: &Fields<'_, '_>, report: &mut Report) {
+    const KNOWN: [&str; 3] = ["fixed_window", "sliding_window", "token_bucket"];
+    match fields.text("algorithm", report) {
+        None | Some((_, "fixed_window")) => {}
+        Some((spot, text)) if KNOWN.contains(&text) => {
+            report.error(spot, format!("the `algorithm` `{text}` is not available yet"));
+        }
+        Some((spot, text)) => {
+            report.error_help(spot, format!("`algorithm` cannot be `{}`", brief(text)), choice(text, &KNOWN));
+        }
+    }
+}
+
+/// A name that stands in headers, metrics and logs.
+pub(super) fn name(fields: &Fields<'_, '_>, report: &mut Report) -> Option<String> {
+    let (spot, text) = fields.text("name", report)?;
+    if text.is_empty() {
+        report.error(spot, "`name` is empty");
+    } else if text.chars().count() > NAME_MAX_CHARS {
+        report.error(spot, format!("`name` has more than {NAME_MAX_CHARS} characters"));
+    } else if text.contains(char::is_control) {
+        report.error(spot, "`name` has a control character in it");
+    } else {
+        return Some(text.to_owned());
+    }
+    None
+}
+
+/// Where windows begin, as written.
+#[derive(Debug, Default)]
+struct Alignment {
+    calendar: Option<(Spot, bool)>,
+    zone: Option<(Spot, TimeZone)>,
+    anchor_day: Option<(Spot, u8)>,
+    /// Of the limit, for what is wrong with all of it.
+    spot: Spot,
+}
+
+impl Alignment {
+    /// None where a part of it is wrong: guessing the rest would only produce more errors.
+    fn of(fields: &Fields<'_, '_>, report: &mut Report) -> Option<Self> {
+        let calendar = match fields.key_spot("align") {
+            Some(spot) => Some((spot, fields.word("align", &[("epoch", false), ("calendar", true)], report)?)),
+            None => None,
+        };
+        let zone = match fields.node("time_zone") {
+            Some(_) => Some(fields.text("time_zone", report).and_then(|(spot, text)| zone(spot, text, report))?),
+            None => None,
+        };
+        let anchor_day = match fields.key_spot("anchor_day") {
+            Some(spot) => match fields.number("anchor_day", 31, report)? {
+                0 => {
+                    report.error(spot, "`anchor_day` is a day of the month, from 1 to 31");
+                    return None;
+                }
+                day => Some((spot, u8::try_from(day).unwrap_or(1))),
+            },
+            None => None,
+        };
+        Some(Self { calendar, zone, anchor_day, spot: fields.spot })
+    }
+}
+
+/// The zones come with the program: what a rule means must not depend on the machine it runs on.
+fn zone(spot: Spot, text: &str, report: &mut Report) -> Option<(Spot, TimeZone)> {
+    static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+    if let Ok(zone) = ZONES.get(text) {
+        return Some((spot, zone));
+    }
+    let known: Vec<_> = ZONES.available().map(|name| name.as_str().to_owned()).collect();
+    let help = did_you_mean(text, known.iter().map(String::as_str))
+        .unwrap_or_else(|| "a name of the IANA database such as `Europe/Berlin`".to_owned());
+    report.error_help(spot, format!("there is no time zone `{}`", brief(text)), help);
+    None
+}
+
+fn window(per: Per, alignment: &Alignment, report: &mut Report) -> Option<Window> {
+    let Alignment { calendar, zone, anchor_day, spot } = alignment;
+    let zoned = zone.as_ref().map(|(spot, _)| ("time_zone", *spot));
+    let anchored = anchor_day.map(|(spot, _)| ("anchor_day", spot));
+    let aligned = calendar.filter(|(_, calendar)| *calendar).map(|(spot, _)| ("align", spot));
+    let (unit, length) = match per {
+        Per::Length(length) => (None, length),
+        Per::Unit(Unit::Second | Unit::Minute) => (None, per_length(per)),
+        Per::Unit(unit) => (Some(unit), unit.length()),
+    };
+    let Some(unit) = unit else {
+        // A minute begins at the same instant everywhere, so that `align: calendar` is what it has anyway.
+        let harmless = matches!(per, Per::Unit(_));
+        let useless = zoned.or(anchored).or(aligned.filter(|_| !harmless));
+        if let Some((key, spot)) = useless {
+            let message = format!("`{key}` means nothing to a window of `{}`", per.name());
+            report.error_help(spot, message, "only hour, day, week, month and year have a calendar".to_owned());
+            return None;
+        }
+        return Some(Window::Length(length));
+    };
+    if let (Some((_, day_spot)), false) = (anchored, matches!(unit, Unit::Month | Unit::Year)) {
+        report.error(day_spot, format!("`anchor_day` means nothing to a window of `{}`", unit.word()));
+        return None;
+    }
+    let default = matches!(unit, Unit::Week | Unit::Month | Unit::Year) || zoned.is_some() || anchored.is_some();
+    if calendar.map_or(default, |(_, calendar)| calendar) {
+        let zone = zone.as_ref().map_or(TimeZone::UTC, |(_, zone)| zone.clone());
+        let anchor_day = anchor_day.map_or(1, |(_, day)| day);
+        return Some(Window::Calendar(Calendar { unit: calendar_unit(unit)?, zone, anchor_day }));
+    }
+    if let Some((key, useless)) = zoned.or(anchored) {
+        report.error(useless.max(*spot), format!("`{key}` means nothing with `align: epoch`"));
+        return None;
+    }
+    Some(Window::Length(length))
+}
+
+const fn per_length(per: Per) -> crate::units::Nanos {
+    match per {
+        Per::Unit(unit) => unit.length(),
+        Per::Length(length) => length,
+    }
+}
+
+const fn calendar_unit(unit: Unit) -> Option<CalendarUnit> {
+    Some(match unit {
+        Unit::Second | Unit::Minute => return None,
+        Unit::Hour => CalendarUnit::Hour,
+        Unit::Day => CalendarUnit::Day,
+        Unit::Week => CalendarUnit::Week,
+        Unit::Month => CalendarUnit::Month,
+        Unit::Year => CalendarUnit::Year,
+    })
+}
+
+fn right<T>(read: Result<T, Wrong>, spot: Spot, report: &mut Report) -> Option<T> {
+    read.map_err(|Wrong { message, help }| report.error_help(spot, message, help)).ok()
+}
+
+/// `rate_limit`: one window, as envoyproxy/ratelimit has it.
+pub(super) fn rate_limit(node: &Node<'_>, report: &mut Report) -> Option<Limits> {
+    let fields = Fields::of(node, &RATE_LIMIT, report)?;
+    let name = name(&fields, report);
+    let replaces = replaces(&fields, name.as_deref(), report);
+    let unlimited = fields.boolean("unlimited", report).unwrap_or(false);
+    let unit = classic_unit(&fields, unlimited, report);
+    // Without a number nothing is let through, as there.
+    let count = match fields.node("requests_per_unit") {
+        Some(_) => fields.number("requests_per_unit", u64::from(u32::MAX), report),
+        None => Some(0),
+    };
+    if unlimited {
+        return Some(Limits { unlimited, classic: true, replaces, ..Limits::default() });
+    }
+    let (unit, count) = (unit?, count?);
+    let limit = Limit { count, window: Window::Length(unit.length()), algorithm: Algorithm::FixedWindow };
+    let one = OneLimit { spot: fields.spot, limit, name, default_name: unit.word().to_owned(), shadow: None };
+    Some(Limits { list: vec![one], unlimited, classic: true, replaces })
+}
+
+fn classic_unit(fields: &Fields<'_, '_>, unlimited: bool, report: &mut Report) -> Option<Unit> {
+    let written = fields.text("unit", report);
+    let unit = written.and_then(|(_, text)| Unit::ALL.into_iter().find(|unit| unit.word().eq_ignore_ascii_case(text)));
+    match (written, unit, unlimited) {
+        (Some((spot, _)), Some(_), true) => report.error(spot, "`unlimited` and a `unit` exclude each other"),
+        // The service whose form this is reads it all the same.
+        (Some((spot, text)), None, true) => {
+            report.warning(spot, format!("the `unit` `{}` is not read beside `unlimited`", brief(text)), None);
+        }
+        (Some((spot, text)), None, false) => {
+            let help = choice(&text.to_lowercase(), &Unit::ALL.map(Unit::word));
+            report.error_help(spot, format!("`unit` cannot be `{}`", brief(text)), help);
+        }
+        (None, _, false) if fields.node("unit").is_none() => report.error(fields.spot, "`rate_limit` has no `unit`"),
+        _ => {}
+    }
+    unit
+}
+
+fn replaces(fields: &Fields<'_, '_>, own: Option<&str>, report: &mut Report) -> Vec<(Spot, String)> {
+    let mut names = Vec::new();
+    for node in fields.list("replaces", report) {
+        let Some(entry) = Fields::of(node, &REPLACES, report) else { continue };
+        match entry.text("name", report) {
+            Some((spot, name)) if Some(name) == own => {
+                report.error(spot, format!("the limit `{}` replaces itself", brief(name)));
+            }
+            Some((spot, name)) if !name.is_empty() => names.push((spot, name.to_owned())),
+            _ => report.error(node.spot, "an entry of `replaces` has no `name`"),
+        }
+    }
+    names
+}
+
+/// How a limit of a rule in this mode is charged.
+pub(super) fn is_shadow(limit: &OneLimit, mode: Mode) -> bool {
+    limit.shadow.unwrap_or(mode == Mode::Shadow)
+}

@@ -1,0 +1,285 @@
+//! `response`: how answers look. Texts that are equal are checked once and share one entry.
+
+use std::rc::Rc;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    fields::{Fields, Shape, brief},
+    report::{Report, Spot},
+    suggest::choice,
+    yaml::{Content, Node},
+};
+use crate::{
+    bounds::BODY_MAX_BYTES,
+    render::{
+        Fault, Response,
+        body::Body,
+        headers::{
+            Headers,
+            list::{Header, On},
+        },
+        rehearse,
+    },
+    rules::{Expose, Report as Reported},
+};
+
+pub(super) const RESPONSE: Shape =
+    Shape { name: "`response`", keys: &["headers", "expose", "report", "retry_after", "body"], unavailable: &[] };
+pub(super) const HEADER: Shape = Shape { name: "a header", keys: &["name", "value", "on"], unavailable: &[] };
+pub(super) const BODY: Shape = Shape { name: "`body`", keys: &["content_type", "template"], unavailable: &[] };
+
+/// The keys of a `response` that are set; the others come from further up, one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Numbers of [`Looks`].
+    headers: Option<u32>,
+    body: Option<u32>,
+    pub expose: Option<Expose>,
+    pub report: Option<Reported>,
+    retry_after: Option<bool>,
+}
+
+impl Look {
+    /// What it says itself, and `further_up` where it says nothing.
+    pub(super) fn or(self, further_up: Self) -> Self {
+        Self {
+            headers: self.headers.or(further_up.headers),
+            body: self.body.or(further_up.body),
+            expose: self.expose.or(further_up.expose),
+            report: self.report.or(further_up.report),
+            retry_after: self.retry_after.or(further_up.retry_after),
+        }
+    }
+}
+
+/// All headers and bodies of a load, each once.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    headers: Numbered<HeadersText>,
+    bodies: Numbered<BodyText>,
+    responses: HashMap<(Option<u32>, Option<u32>, bool), u32>,
+    pub compiled: Vec<Response>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum HeadersText {
+    Profile(String),
+    List(Vec<(String, String, Option<bool>)>),
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum BodyText {
+    None,
+    ProblemJson,
+    Template { content_type: String, template: String },
+}
+
+impl Looks {
+    /// The place of the response that `look` describes in [`compiled`](Self::compiled).
+    pub(super) fn response(&mut self, look: Look) -> u32 {
+        let retry_after = look.retry_after.unwrap_or(true);
+        let key = (look.headers, look.body, retry_after);
+        if let Some(response) = self.responses.get(&key) {
+            return *response;
+        }
+        // What does not compile has been reported when it was read.
+        let headers = look.headers.and_then(|number| self.headers.get(number).compile().ok()).unwrap_or_default();
+        let body = look.body.and_then(|number| self.bodies.get(number).compile().ok()).unwrap_or_default();
+        let place = u32::try_from(self.compiled.len()).unwrap_or(u32::MAX);
+        self.compiled.push(Response { headers, retry_after, body });
+        self.responses.insert(key, place);
+        place
+    }
+
+    /// Reads the `response` of a domain or a rule.
+    pub(super) fn read(&mut self, of: &Fields<'_, '_>, report: &mut Report) -> Look {
+        let Some(fields) = of.node("response").and_then(|node| Fields::of(node, &RESPONSE, report)) else {
+            return Look::default();
+        };
+        let expose = [("always", Expose::Always), ("on_deny", Expose::OnDeny), ("never", Expose::Never)];
+        let reported = [("nearest", Reported::Nearest), ("first", Reported::First)];
+        Look {
+            headers: fields.node("headers").and_then(|node| self.read_headers(node, report)),
+            body: fields.node("body").and_then(|node| self.read_body(node, report)),
+            expose: fields.word("expose", &expose, report),
+            report: fields.word("report", &reported, report),
+            retry_after: fields.boolean("retry_after", report),
+        }
+    }
+
+    fn read_headers(&mut self, node: &Node<'_>, report: &mut Report) -> Option<u32> {
+        let text = match &node.content {
+            Content::Scalar(profile) => {
+                if Headers::named(&profile.text).is_none() {
+                    let message = format!("there are no headers `{}`", brief(&profile.text));
+                    report.error_help(node.spot, message, choice(&profile.text, Headers::NAMES));
+                    return None;
+                }
+                HeadersText::Profile(profile.text.to_string())
+            }
+            Content::List(nodes) => {
+                let headers: Vec<_> = nodes.iter().map(|node| read_header(node, report)).collect();
+                let headers: Vec<_> = headers.into_iter().collect::<Option<_>>()?;
+                twice(nodes, &headers, report);
+                HeadersText::List(headers)
+            }
+            Content::Map(_) => {
+                report.error(node.spot, "`headers` is a profile's name or a list, this is a map");
+                return None;
+            }
+        };
+        Some(self.headers.number(text).0)
+    }
+
+    fn read_body(&mut self, node: &Node<'_>, report: &mut Report) -> Option<u32> {
+        if let Content::Scalar(word) = &node.content {
+            let text = match &*word.text {
+                "none" => BodyText::None,
+                "problem+json" => BodyText::ProblemJson,
+                other => {
+                    let message = format!("`body` cannot be `{}`", brief(other));
+                    let help = "`none`, `problem+json`, or a map of `content_type` and `template`".to_owned();
+                    report.error_help(node.spot, message, help);
+                    return None;
+                }
+            };
+            return Some(self.bodies.number(text).0);
+        }
+        let fields = Fields::of(node, &BODY, report)?;
+        for missing in BODY.keys.iter().filter(|key| fields.node(key).is_none()) {
+            report.error(fields.spot, format!("`body` has no `{missing}`"));
+        }
+        let (_, content_type) = fields.text("content_type", report)?;
+        let (spot, template) = fields.text("template", report)?;
+        if template.len() > BODY_MAX_BYTES {
+            report.error(spot, format!("the template has more than {BODY_MAX_BYTES} bytes"));
+            return None;
+        }
+        let text = BodyText::Template { content_type: content_type.to_owned(), template: template.to_owned() };
+        let (number, new) = self.bodies.number(text);
+        if new {
+            check_body(self.bodies.get(number), spot, content_type, report);
+        }
+        Some(number)
+    }
+}
+
+fn read_header(node: &Node<'_>, report: &mut Report) -> Option<(String, String, Option<bool>)> {
+    let fields = Fields::of(node, &HEADER, report)?;
+    if fields.node("name").is_none() {
+        report.error(fields.spot, "the header has no `name`");
+    }
+    if fields.key_spot("value").is_none() {
+        report.error(fields.spot, "the header has no `value`");
+    }
+    let on = fields.word("on", &[("always", true), ("deny", false)], report);
+    let (name_spot, name) = fields.text("name", report)?;
+    let (value_spot, value) = fields.text("value", report)?;
+    let header = (name.to_owned(), value.to_owned(), on);
+    match compile_header(&header) {
+        Ok(_) => Some(header),
+        Err(fault) => {
+            // Only a template has places in it; a bad name is bad as a whole.
+            let name_alone = Header::new(name, "", header.2.map(when)).is_err();
+            fault_at(if name_alone { name_spot } else { value_spot }, "", fault, report);
+            None
+        }
+    }
+}
+
+fn twice(nodes: &[Node<'_>], headers: &[(String, String, Option<bool>)], report: &mut Report) {
+    let mut names = HashSet::new();
+    for (node, (name, ..)) in nodes.iter().zip(headers) {
+        if !names.insert(name.to_ascii_lowercase()) {
+            report.error(node.spot, format!("the header `{name}` is given twice"));
+        }
+    }
+}
+
+/// Renders the body with hostile values: what calls itself JSON must still be JSON.
+fn check_body(text: &BodyText, spot: Spot, content_type: &str, report: &mut Report) {
+    let body = match text.compile() {
+        Ok(body) => body,
+        Err(fault) => return fault_at(spot, "the body: ", fault, report),
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence != "application/json" && essence != "text/json" && !essence.ends_with("+json") {
+        return;
+    }
+    let response = Response { body, ..Response::default() };
+    let fault = rehearse(&response)
+        .into_iter()
+        .filter(|rehearsed| rehearsed.refused)
+        .find_map(|rehearsed| serde_json::from_slice::<serde::de::IgnoredAny>(&rehearsed.body).err());
+    if let Some(fault) = fault {
+        let help = "text stands in quotes, numbers do not: `\"{{ message }}\"`, `{{ retry_after }}`".to_owned();
+        report.error_help(spot, format!("the body is not JSON once it is filled: {fault}"), help);
+    }
+}
+
+fn fault_at(spot: Spot, what: &str, fault: Fault, report: &mut Report) {
+    let place = if fault.at == 0 { String::new() } else { format!(" (character {} of the text)", fault.at + 1) };
+    report.error_help(spot, format!("{what}{}{place}", fault.message), fault.help);
+}
+
+impl HeadersText {
+    fn compile(&self) -> Result<Headers, Fault> {
+        match self {
+            Self::Profile(name) => Ok(Headers::named(name).unwrap_or_default()),
+            Self::List(headers) => {
+                let headers: Result<Vec<_>, _> = headers.iter().map(compile_header).collect();
+                Ok(Headers::List(headers?.into_boxed_slice()))
+            }
+        }
+    }
+}
+
+fn compile_header((name, value, on): &(String, String, Option<bool>)) -> Result<Header, Fault> {
+    Header::new(name, value, on.map(when))
+}
+
+const fn when(always: bool) -> On {
+    if always { On::Always } else { On::Deny }
+}
+
+impl BodyText {
+    fn compile(&self) -> Result<Body, Fault> {
+        match self {
+            Self::None => Ok(Body::None),
+            Self::ProblemJson => Ok(Body::ProblemJson),
+            Self::Template { content_type, template } => Body::template(content_type, template),
+        }
+    }
+}
+
+/// Things with numbers: equal ones have the same.
+#[derive(Debug)]
+struct Numbered<T> {
+    numbers: HashMap<Rc<T>, u32>,
+    things: Vec<Rc<T>>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), things: Vec::new() }
+    }
+}
+
+impl<T: Eq + std::hash::Hash> Numbered<T> {
+    /// The number of `thing`, and whether it is new.
+    fn number(&mut self, thing: T) -> (u32, bool) {
+        if let Some(number) = self.numbers.get(&thing) {
+            return (*number, false);
+        }
+        let number = u32::try_from(self.things.len()).unwrap_or(u32::MAX);
+        let thing = Rc::new(thing);
+        self.things.push(Rc::clone(&thing));
+        self.numbers.insert(thing, number);
+        (number, true)
+    }
+
+    fn get(&self, number: u32) -> &T {
+        &self.things[number as usize]
+    }
+}
