@@ -264,7 +264,7 @@ fn ipv6_prefix(
 ) -> Option<u8> {
     /// The bits of an IPv6 address.
     const BITS: u64 = 128;
-    let prefix = fields.number("ipv6_prefix", BITS, report)?;
+    let prefix = fields.number("ipv6_prefix", 0..=BITS, report)?;
     let addresses = key == Some(ADDRESS_KEY) || matching.is_some_and(|matching| matching.kind == Kind::Networks);
     if let (false, Some(spot)) = (addresses, fields.key_spot("ipv6_prefix")) {
         let message = format!("`ipv6_prefix` is for addresses: the key `{ADDRESS_KEY}`, or a `cidr`");

@@ -9,7 +9,7 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         return None;
     }
     // A third of the letters may be wrong, one in short words: more, and everything resembles everything.
-    let allowed = (written.len() / 3).max(1);
+    let allowed = (written.len() / 3).max(1).min(written.len() - 1);
     known
         .into_iter()
         .map(|word| (distance(&written, word), word))
@@ -25,7 +25,12 @@ pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'
 
 /// `did_you_mean`, or else the whole choice.
 pub(super) fn choice(written: &str, known: &[&str]) -> String {
-    did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("one of {}", known.join(", ")))
+    did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("one of {}", quoted(known)))
+}
+
+/// Words in a row, as messages write them.
+pub(super) fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Letters to insert, remove, replace or swap with their neighbour to get from one word to the other.
