@@ -149,9 +149,9 @@ fn networks<'v>(key: Spot, texts: impl Iterator<Item = (Spot, &'v str)>, report:
         report.error(key, "the list of networks is empty: the rule matches nothing");
     }
     names.sort_unstable();
-    let named = names.join(",");
-    let identity = if named.len() <= NAMED_BYTES_MAX {
-        format!("cidr:{named}")
+    let joined = names.join(",");
+    let identity = if joined.len() <= NAMED_BYTES_MAX {
+        format!("cidr:{joined}")
     } else {
         let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
         format!("cidrs:{:016x}", stable_hash(&names))

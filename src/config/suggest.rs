@@ -2,6 +2,8 @@
 
 /// The nearest of `known`, if it is near enough to be what was meant.
 pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    /// A hundred thousand rules may have names, and each of a thousand errors asks for the nearest.
+    const WORDS_MAX: usize = 1_000;
     /// Longer words are nobody's typing error, and the distance costs their product.
     const CHARS_MAX: usize = 64;
     let written: Vec<char> = written.chars().take(CHARS_MAX + 1).flat_map(char::to_lowercase).collect();
@@ -12,6 +14,7 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
     let allowed = (written.len() / 3).max(1).min(written.len() - 1);
     known
         .into_iter()
+        .take(WORDS_MAX)
         .map(|word| (distance(&written, word), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)

@@ -1,5 +1,7 @@
 //! Files that do not load, and what their authors are told.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -344,6 +346,28 @@ fn what_loads_with_a_warning() {
 }
 
 #[test]
+fn a_special_rule_that_hides_children_is_told_so() {
+    let child = "descriptors: [{key: l}]";
+    for (general, special, hidden) in [
+        ("key: k", "key: k, value: a", true),
+        ("key: k", "key: k, regex: a", true),
+        ("key: k", "key: k, value: a, exempt: false, extends: g", false),
+        ("key: k", "key: j, value: a", false),
+        ("key: k, value: 'a*c*e'", "key: k, value: abcde", true),
+        ("key: k, value: 'a*c*e'", "key: k, values: [x, ace]", true),
+        ("key: k, value: 'a*a'", "key: k, value: a", false),
+        ("key: k, cidr: 10.0.0.0/8", "key: k, cidr: 10.1.0.0/16", true),
+        ("key: k, cidr: 10.0.0.0/8", "key: k, cidr: 11.0.0.0/8", false),
+        ("key: k, cidr: 10.0.0.0/16", "key: k, cidr: 10.0.0.0/8", false),
+    ] {
+        let said = of_rule(&format!("{{{general}, name: g, {child}}}\n - {{{special}}}"));
+        let help = "f:2; help: `extends: g` takes them over";
+        assert_eq!(said.starts_with("f:3:4: warning: this rule hides") && said.ends_with(help), hidden, "{said}");
+        assert_eq!(said.is_empty(), !hidden, "{said}");
+    }
+}
+
+#[test]
 fn rules_that_do_not_stand_together() {
     for (rule, said) in [
         ("{key: k}\n - {key: k}", "f:3:4: error: the rule for any `k` is given twice, first at f:2"),
@@ -461,13 +485,14 @@ fn rules_that_multiply_by_extending_are_bounded() {
     for i in 1..40 {
         let child = |key: &str| format!("{{key: {key}, extends: r{}}}", i - 1);
         let children: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(child).into();
-        text += &format!("- {{key: k, value: v{i}, name: r{i}, descriptors: [{}]}}\n", children.join(", "));
+        let children = children.join(", ");
+        let _ = writeln!(text, "- {{key: k, value: v{i}, name: r{i}, descriptors: [{children}]}}");
     }
     let found = complaints(&[("f", &text)]);
     assert!(found.contains("rules"), "{found}");
     let mut chain = "domain: d\ndescriptors:\n".to_owned();
     for i in 0..10_000 {
-        chain += &format!("- {{key: k, value: v{i}, name: r{i}, extends: r{}}}\n", i + 1);
+        let _ = writeln!(chain, "- {{key: k, value: v{i}, name: r{i}, extends: r{}}}", i + 1);
     }
     assert!(complaints(&[("f", &chain)]).contains("deep"));
 }
@@ -485,7 +510,7 @@ fn no_beginning_of_a_good_file_makes_it_panic() {
 fn a_hundred_thousand_rules_load() {
     let mut text = "domain: d\ndescriptors:\n".to_owned();
     for i in 0..100_000 {
-        text += &format!("  - key: api_key\n    value: customer-{i}\n    limits: [{}/minute, 4/second]\n", i + 1);
+        let _ = writeln!(text, "  - key: api_key\n    value: customer-{i}\n    limits: [{}/minute, 4/second]", i + 1);
     }
     let compiled = good(&text);
     assert_eq!(domain(&compiled).rules.len(), 100_000);

@@ -124,7 +124,7 @@ fn counters_are_named_level_by_level() {
         ("key: remote_address, value: 10.0.0.1", address(64)),
     ] {
         let compiled = rules(&format!("- {{{level}, name: r, limits: [1/s]}}"));
-        assert_eq!(*rule(&compiled, "r").counted, [counted.clone()], "{level}");
+        assert_eq!(*rule(&compiled, "r").counted, *std::slice::from_ref(&counted), "{level}");
         let below = rules(&format!("- {{{level}, descriptors: [{{key: z, name: r, limits: [1/s]}}]}}"));
         assert_eq!(*rule(&below, "r").counted, [counted, Counted::Value], "{level}");
     }
@@ -248,4 +248,29 @@ fn anchors_and_merge_keys_are_read() {
          - {key: c, name: c, limits: *limits}\n",
     );
     assert_eq!(limits(rule(&compiled, "b")), limits(rule(&compiled, "c")));
+}
+
+#[test]
+fn headers_and_bodies_of_ones_own_are_read() {
+    let compiled = rules(
+        "- key: k\n  name: r\n  response:\n    headers:\n\
+         \x20     - {name: x-limit, value: '{{ limit }}'}\n      - {name: x-why, value: '', on: deny}\n\
+         \x20     - {name: x-always, value: a, on: always}\n\
+         \x20   body: {content_type: application/json, template: '{\"m\": \"{{ message }}\"}'}\n",
+    );
+    let response = &compiled.responses[rule(&compiled, "r").response as usize];
+    assert!(matches!(&response.headers, crate::render::headers::Headers::List(list) if list.len() == 3));
+    assert!(!matches!(response.body, crate::render::body::Body::None));
+    let none = good("domain: d\nresponse: {headers: none, body: none}");
+    assert_eq!(none.responses.len(), 1);
+}
+
+#[test]
+fn every_key_is_tried_in_a_test() {
+    let tests = [include_str!("good.rs"), include_str!("bad.rs"), SHOP].concat();
+    for shape in SHAPES {
+        for key in shape.keys.iter().chain(shape.unavailable) {
+            assert!(tests.contains(&format!("{key}:")), "`{key}` of {}", shape.name);
+        }
+    }
 }
