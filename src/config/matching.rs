@@ -2,7 +2,7 @@
 
 use std::{hash::Hasher as _, io, path::Path};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bounds::{RULE_FILE_MAX_BYTES, RULES_MAX},
-    rules::{Matcher, path::Template, pattern::Pattern},
+    rules::{Matcher, address::canonical_network, path::Template, pattern::Pattern},
 };
 
 /// The keys of which a rule has at most one.
@@ -88,10 +88,9 @@ fn value(spot: Spot, text: &str) -> Matching {
     if text.is_empty() {
         return any(spot);
     }
-    let (kind, identity, matcher) = if text.contains('*') {
-        (Kind::Wildcard, format!("glob:{text}"), Matcher::Pattern(Pattern::wildcard(text)))
-    } else {
-        (Kind::Value, format!("value:{text}"), Matcher::Value(text.as_bytes().into()))
+    let (kind, identity, matcher) = match Pattern::wildcard(text) {
+        Some(pattern) => (Kind::Wildcard, format!("glob:{}", pattern.text()), Matcher::Pattern(pattern)),
+        None => (Kind::Value, format!("value:{text}"), Matcher::Value(text.as_bytes().into())),
     };
     Matching { kind, matchers: vec![(spot, matcher)], identity: identity.into() }
 }
@@ -172,16 +171,7 @@ fn network(spot: Spot, text: &str, report: &mut Report) -> Option<IpNet> {
         report.error_help(spot, message, format!("the network is `{}`", network.trunc()));
         return None;
     }
-    Some(without_mapping(network))
-}
-
-/// Addresses are matched as IPv4 where they are mapped from it, so networks of such addresses must be, too.
-fn without_mapping(network: IpNet) -> IpNet {
-    /// Bits before the IPv4 address in `::ffff:0:0/96`.
-    const MAPPED_BITS: u8 = 96;
-    let IpNet::V6(v6) = network else { return network };
-    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS));
-    mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
+    Some(canonical_network(network))
 }
 
 fn path(spot: Spot, text: &str, report: &mut Report) -> Option<Matching> {
@@ -191,7 +181,7 @@ fn path(spot: Spot, text: &str, report: &mut Report) -> Option<Matching> {
             Some(Matching { kind: Kind::Path, matchers: vec![(spot, Matcher::Path(template))], identity })
         }
         Err(fault) => {
-            let message = format!("the path `{}`, character {}: {}", brief(text), fault.at + 1, fault.message);
+            let message = format!("the path `{}`, character {}: {}", brief(text), fault.at + 1, fault.fault);
             report.error(spot, message);
             None
         }
@@ -205,7 +195,7 @@ fn regex(spot: Spot, text: &str, report: &mut Report) -> Option<Matching> {
             Some(Matching { kind: Kind::Regex, matchers: vec![(spot, Matcher::Pattern(pattern))], identity })
         }
         Err(fault) => {
-            report.error(spot, format!("the regex `{}`: {}", brief(text), fault.message));
+            report.error(spot, format!("the regex `{}`: {fault}", brief(text)));
             None
         }
     }

@@ -67,8 +67,11 @@ fn covers(general: &Draft, special: &Draft) -> bool {
     match (general.matching.kind, special.matching.kind) {
         (Kind::Any, special) => special != Kind::Any,
         (Kind::Wildcard, Kind::Value | Kind::Values) => {
-            let pattern = general.matching.identity.strip_prefix("glob:").unwrap_or_default();
-            taken().any(|matcher| matches!(matcher, Matcher::Value(value) if is_like(value, pattern)))
+            let wildcard = general.matching.matchers.first().map(|(_, matcher)| matcher);
+            taken().any(|matcher| match (wildcard, matcher) {
+                (Some(Matcher::Pattern(wildcard)), Matcher::Value(value)) => wildcard.matches(value),
+                _ => false,
+            })
         }
         (Kind::Networks, Kind::Networks) => general.matching.matchers.iter().take(MATCHERS_MAX).any(|(_, wide)| {
             taken().any(|narrow| match (wide, narrow) {
@@ -78,18 +81,6 @@ fn covers(general: &Draft, special: &Draft) -> bool {
         }),
         _ => false,
     }
-}
-
-/// Whether a value has the fixed parts of a pattern at its ends and, in order, between them.
-fn is_like(value: &[u8], pattern: &str) -> bool {
-    let mut parts = pattern.split('*').map(str::as_bytes);
-    let Some(mut rest) = parts.next().and_then(|first| value.strip_prefix(first)) else { return false };
-    let last = parts.next_back().unwrap_or_default();
-    for part in parts.filter(|part| !part.is_empty()) {
-        let Some(at) = rest.windows(part.len()).position(|window| window == part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// Only templates know what a path is; once a level and key is enough to say so.

@@ -297,7 +297,7 @@ fn responses_that_are_none() {
         ("{key: k, response: {headers: {}}}", "f:2:33: error: `headers` is a profile's name or a list, this is a map"),
         (
             "{key: k, response: {headers: [{name: a, value: b}, {name: A, value: c}]}}",
-            "f:2:55: error: the header `A` is given twice",
+            "f:2:33: error: the header `A` is set twice",
         ),
         (
             "{key: k, response: {expose: nver, report: last, retry_after: 5}}",
@@ -426,7 +426,9 @@ fn what_other_modules_refuse_is_said_at_its_place() {
         ("{key: k, path: 'v1'}", "f:2:19: error: the path `v1`, character "),
         ("{key: k, regex: '(a'}", "f:2:20: error: the regex `(a`: "),
         ("{key: k, response: {headers: [{name: a b, value: c}]}}", "f:2:41: error: "),
-        ("{key: k, response: {body: {content_type: text/plain, template: 'a{{ }}'}}}", "f:2:67: error: the body: "),
+        ("{key: k, response: {headers: [{name: a, value: '{{ limits }}'}]}}", "f:2:51: error: "),
+        ("{key: k, response: {body: {content_type: json, template: a}}}", "f:2:45: error: "),
+        ("{key: k, response: {body: {content_type: text/plain, template: 'a{{ }}'}}}", "f:2:67: error: "),
     ] {
         let found = of_rule(rule);
         assert!(found.starts_with(said) && found.lines().count() == 1, "{rule}: {found}");
@@ -476,7 +478,7 @@ fn sizes_are_bounded() {
     assert!(of_rule(&format!("{{key: k, name: {name}n}}")).contains("more than 128 characters"));
     let body = "x".repeat(crate::bounds::BODY_MAX_BYTES + 1);
     let found = of_rule(&format!("{{key: k, response: {{body: {{content_type: a/b, template: {body}}}}}}}"));
-    assert!(found.contains("the template has more than 65536 bytes"), "{found}");
+    assert!(found.contains("at most 65536 may be"), "{found}");
 }
 
 #[test]

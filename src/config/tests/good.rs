@@ -1,7 +1,10 @@
 //! Files that load, and what they say.
 
 use super::*;
-use crate::rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value};
+use crate::{
+    request::Entry,
+    rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value, identity::HashKey},
+};
 
 #[test]
 fn the_example_loads_without_a_word() {
@@ -12,6 +15,29 @@ fn the_example_loads_without_a_word() {
     assert_eq!(names[..4], ["per-key", "order-items", "acme", "acme/order-items"]);
     assert_eq!(limits(&shop.rules[2]), "minute=5000/length:60000000000, second=100/length:1000000000");
     assert_eq!(shop.rules.len(), 8);
+}
+
+#[test]
+fn the_example_finds_what_envoy_sends() {
+    let compiled = load(&[("shop.yaml", SHOP)]).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    let shop = &compiled.rules.domains[b"shop".as_slice()];
+    let found = |entries: &[(&str, &str)]| {
+        let entries: Vec<_> =
+            entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect();
+        shop.find(&entries, None, &HashKey([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
+    };
+    for (entries, name) in [
+        (&[("api_key", "anyone")][..], "per-key"),
+        (&[("api_key", "anyone"), ("path", "/v1/orders/7/items?page=2")], "order-items"),
+        (&[("api_key", "anyone"), ("path", "/v1/carts")], "nothing"),
+        (&[("api_key", "acme-7f3")], "acme"),
+        (&[("api_key", "acme-7f3"), ("path", "/v1/orders/7/items")], "acme/order-items"),
+        (&[("remote_address", "203.0.113.9")], "per-address"),
+        (&[("remote_address", "10.99.3.4")], "our-networks"),
+        (&[("remote_address", "::ffff:10.99.3.4")], "our-networks"),
+    ] {
+        assert_eq!(found(entries), name, "{entries:?}");
+    }
 }
 
 #[test]
@@ -259,7 +285,7 @@ fn headers_and_bodies_of_ones_own_are_read() {
          \x20   body: {content_type: application/json, template: '{\"m\": \"{{ message }}\"}'}\n",
     );
     let response = &compiled.responses[rule(&compiled, "r").response as usize];
-    assert!(matches!(&response.headers, crate::render::headers::Headers::List(list) if list.len() == 3));
+    assert!(matches!(&response.headers, crate::render::headers::Headers::List(_)));
     assert!(!matches!(response.body, crate::render::body::Body::None));
     let none = good("domain: d\nresponse: {headers: none, body: none}");
     assert_eq!(none.responses.len(), 1);
