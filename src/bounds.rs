@@ -70,6 +70,13 @@ pub const RULES_MAX: usize = 1_000_000;
 pub const RULE_FILE_MAX_BYTES: u64 = 64 << 20;
 /// Rule files in all.
 pub const RULE_FILES_MAX: usize = 10_000;
+/// Errors and warnings that one load keeps; beyond it they are counted. Nobody reads more, and a file of nothing but
+/// errors must not take more memory than one of rules.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+/// Rules that stand on each other by `extends`, from the first to the last: each is a step of a walk on the stack.
+pub const EXTENDS_DEPTH_MAX: usize = 64;
+/// Characters of text that weigh as much as one YAML node more: a long text repeated by aliases is a bomb too.
+pub const YAML_NODE_CHARS: usize = 64;
 /// Nesting of one YAML document: four per level of rules (list, map, `descriptors`), and headroom.
 pub const YAML_DEPTH_MAX: usize = 4 * LEVELS_MAX;
 /// YAML nodes of one file after aliases are resolved: what stops a "billion laughs".
@@ -77,13 +84,6 @@ pub const YAML_NODES_MAX: usize = 16_000_000;
 /// One compiled regular expression, in bytes. Expressions over headers take a few KB; one that needs more is a mistake
 /// such as `\w{500}{500}`, and every one is tried on every value that got so far.
 pub const REGEX_MAX_BYTES: usize = 1 << 20;
-/// Characters of text that weigh as much as one YAML node more: a long text repeated by aliases is a bomb too.
-pub const YAML_NODE_CHARS: usize = 64;
-/// Errors and warnings that one load keeps; beyond it they are counted. Nobody reads more, and a file of nothing but
-/// errors must not take more memory than one of rules.
-pub const DIAGNOSTICS_MAX: usize = 1_000;
-/// Rules that stand on each other by `extends`, from the first to the last: each is a step of a walk on the stack.
-pub const EXTENDS_DEPTH_MAX: usize = 64;
 /// Names of rules and limits, in characters: they stand in headers, metrics and logs.
 pub const NAME_MAX_CHARS: usize = 128;
 

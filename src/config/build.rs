@@ -1,6 +1,6 @@
 //! From checked rules to compiled ones: numbers, names, counters, and the levels that find them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -51,7 +51,8 @@ struct Part {
     /// Of each rule.
     spots: Vec<Spot>,
     names: HashSet<Box<str>>,
-    limit_names: HashSet<Box<str>>,
+    /// In order, so that what is suggested does not depend on chance.
+    limit_names: BTreeSet<Box<str>>,
     replaced: Vec<(Spot, String)>,
 }
 
@@ -85,7 +86,7 @@ impl<'b> Build<'b> {
             rules: Vec::new(),
             spots: Vec::new(),
             names: HashSet::from([REQUEST_RULE.into()]),
-            limit_names: HashSet::new(),
+            limit_names: BTreeSet::new(),
             replaced: Vec::new(),
         };
         self.written_names(&draft.children, &mut part);
@@ -156,7 +157,7 @@ impl<'b> Build<'b> {
         here.look = draft.settings.look.or(above.look);
         here.taken_over |= child.taken_over;
         here.keys = default_name(above, draft);
-        here.name = self.name(draft, above, &here, part);
+        here.name = part.name(draft, above, &here);
         let rule = self.compiled(draft, &here, part);
         part.rules.push(rule);
         part.spots.push(draft.spot);
@@ -257,15 +258,6 @@ impl<'b> Build<'b> {
         *self.limit_names.entry(name.into()).or_insert(next)
     }
 
-    /// What a rule is called: as written, else by the keys of its levels; never like another one.
-    fn name(&self, draft: &Draft, above: &Above, here: &Above, part: &mut Part) -> Box<str> {
-        match &draft.name {
-            Some((_, name)) if !here.taken_over => name.clone(),
-            Some((_, name)) => part.free_name(&format!("{}/{name}", above.name)),
-            None => part.free_name(&here.keys),
-        }
-    }
-
     fn request_rule(&mut self, look: Look) -> Rule {
         let limit = Limit { count: 0, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
         let salt = window_salt(&limit, false);
@@ -304,6 +296,15 @@ impl<'b> Build<'b> {
 }
 
 impl Part {
+    /// What a rule is called: as written, else by the keys of its levels; never like another one.
+    fn name(&mut self, draft: &Draft, above: &Above, here: &Above) -> Box<str> {
+        match &draft.name {
+            Some((_, name)) if !here.taken_over => name.clone(),
+            Some((_, name)) => self.free_name(&format!("{}/{name}", above.name)),
+            None => self.free_name(&here.keys),
+        }
+    }
+
     fn free_name(&mut self, wanted: &str) -> Box<str> {
         let mut name = wanted.to_owned();
         if name.chars().count() > NAME_MAX_CHARS {
@@ -331,7 +332,7 @@ fn default_name(above: &Above, draft: &Draft) -> String {
     if draft.matching.kind != Kind::Any {
         // Eight digits tell a hundred thousand values apart but for one or two, which get a number.
         let hash = stable_hash(&[draft.matching.identity.as_bytes()]) >> 32;
-        name += &format!(":{hash:08x}");
+        let _ = write!(name, ":{hash:08x}");
     }
     name
 }

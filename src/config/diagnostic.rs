@@ -1,6 +1,9 @@
 //! One thing to tell the author of a rule file: where, what is wrong, what was probably meant.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 /// An error or a warning in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +64,10 @@ impl Diagnostic {
         let mut drawing = format!("{severity}: {message}\n{margin}--> {file}:{line}:{column}\n");
         if let Some(text) = line_of(source, *line) {
             let (text, caret) = excerpt(text, *column as usize);
-            drawing += &format!("{margin} |\n{number} | {text}\n{margin} | {caret}^\n");
+            let _ = writeln!(drawing, "{margin} |\n{number} | {text}\n{margin} | {caret}^");
         }
         if let Some(help) = help {
-            drawing += &format!("{margin} = help: {help}\n");
+            let _ = writeln!(drawing, "{margin} = help: {help}");
         }
         drawing
     }

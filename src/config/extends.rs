@@ -11,13 +11,20 @@ use super::{
 };
 use crate::bounds::EXTENDS_DEPTH_MAX;
 
-/// Carries out every `extends` of a domain. `broken` are names of rules that could not be read: to name them is no
-/// error of its own.
-pub(super) fn resolve(top: &[Child], drafts: &mut Vec<Draft>, broken: &HashSet<Box<str>>, report: &mut Report) {
+/// Rules that could not be read: to name one of them is no error of its own.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    pub names: HashSet<Box<str>>,
+    /// A part of a file is no YAML, and nobody knows what rules stand there.
+    pub whole_parts: bool,
+}
+
+/// Carries out every `extends` of a domain.
+pub(super) fn resolve(top: &[Child], drafts: &mut Vec<Draft>, unread: &Unread, report: &mut Report) {
     let mut names = HashMap::new();
     index(top, drafts, &mut names, report);
     let states = vec![State::New; drafts.len()];
-    let mut walk = Walk { names, states, drafts, broken, report };
+    let mut walk = Walk { names, states, drafts, unread, report };
     for child in top {
         walk.rule(child.draft, 0);
     }
@@ -49,8 +56,14 @@ struct Walk<'w> {
     names: HashMap<Box<str>, DraftId>,
     states: Vec<State>,
     drafts: &'w mut Vec<Draft>,
-    broken: &'w HashSet<Box<str>>,
+    unread: &'w Unread,
     report: &'w mut Report,
+}
+
+impl Unread {
+    fn has(&self, name: &str) -> bool {
+        self.whole_parts || self.names.contains(name)
+    }
 }
 
 impl Walk<'_> {
@@ -85,9 +98,9 @@ impl Walk<'_> {
                         State::New => {}
                     }
                 }
-                None if self.broken.contains(&name) => {}
+                None if self.unread.has(&name) => {}
                 None => {
-                    let known = did_you_mean(&name, self.names.keys().map(|name| &**name));
+                    let known = did_you_mean(&name, self.known());
                     let help =
                         known.or_else(|| Some("rules are called by the `name` that is written at them".to_owned()));
                     self.report.error_help(spot, format!("no rule of the domain is called `{}`", brief(&name)), help);
@@ -95,6 +108,12 @@ impl Walk<'_> {
             }
         }
         self.states[id.0] = State::Done;
+    }
+
+    /// The names of the domain, in the order of its rules.
+    fn known(&self) -> impl Iterator<Item = &str> {
+        let named = self.drafts.iter().filter_map(|draft| draft.name.as_ref());
+        named.map(|(_, name)| &**name).filter(|name| self.names.contains_key(*name))
     }
 
     fn take_over(&mut self, id: DraftId, base: DraftId) {

@@ -1,10 +1,10 @@
 //! Maps with known keys: what is unknown, misplaced or of the wrong kind is an error that names what was meant.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use super::{
     report::{Report, Spot},
-    suggest::did_you_mean,
+    suggest::{did_you_mean, quoted},
     yaml::{Content, Node, Pair, Scalar},
 };
 
@@ -74,16 +74,18 @@ impl<'n, 't> Fields<'n, 't> {
         boolean
     }
 
-    /// A whole number from 0 to `max`.
-    pub(super) fn number(&self, key: &str, max: u64, report: &mut Report) -> Option<u64> {
+    /// A whole number of this range.
+    pub(super) fn number(&self, key: &str, range: RangeInclusive<u64>, report: &mut Report) -> Option<u64> {
         let node = self.node(key)?;
         let scalar = scalar(node, key, "a whole number", report)?;
-        let number = scalar.integer().and_then(|number| u64::try_from(number).ok()).filter(|number| *number <= max);
+        let number =
+            scalar.integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
         if number.is_none() {
             let quoted =
                 Scalar { text: Cow::Borrowed(&*scalar.text), plain: true }.integer().is_some() && !scalar.plain;
             let help = quoted.then(|| "write it without quotes".to_owned());
-            let message = format!("`{key}` is a whole number from 0 to {max}, not `{}`", brief(&scalar.text));
+            let (min, max) = (range.start(), range.end());
+            let message = format!("`{key}` is a whole number from {min} to {max}, not `{}`", brief(&scalar.text));
             report.error_help(node.spot, message, help);
         }
         number
@@ -142,6 +144,8 @@ fn scalar<'n, 't>(node: &'n Node<'t>, key: &str, what: &str, report: &mut Report
 }
 
 fn complain(pair: &Pair<'_>, shape: &Shape, report: &mut Report) {
+    /// More keys than that are a page of the manual, not an answer.
+    const LISTED_MAX: usize = 10;
     let Pair { spot, key, .. } = pair;
     if shape.unavailable.contains(&&**key) {
         return report.error(*spot, format!("`{key}` is not available yet"));
@@ -149,7 +153,7 @@ fn complain(pair: &Pair<'_>, shape: &Shape, report: &mut Report) {
     let home = super::SHAPES.iter().find(|home| home.keys.contains(&&**key) || home.unavailable.contains(&&**key));
     let help = did_you_mean(key, shape.keys.iter().copied())
         .or_else(|| home.map(|home| format!("`{key}` is a key of {}", home.name)))
-        .unwrap_or_else(|| format!("its keys are {}", shape.keys.join(", ")));
+        .or_else(|| (shape.keys.len() <= LISTED_MAX).then(|| format!("its keys are {}", quoted(shape.keys))));
     report.error_help(*spot, format!("{} has no key `{}`", shape.name, brief(key)), help);
 }
 

@@ -106,7 +106,7 @@ fn count_and_window(fields: &Fields<'_, '_>, report: &mut Report) -> Option<(u64
         report.error_help(fields.spot, "the limit has no `rate`", "for example `rate: 120/minute`".to_owned());
         return None;
     }
-    let count = fields.number("requests", u64::MAX, report);
+    let count = fields.number("requests", 0..=u64::MAX, report);
     let per = fields.text("per", report).and_then(|(spot, text)| right(rate::per(text), spot, report));
     for missing in ["requests", "per"].into_iter().filter(|key| fields.node(key).is_none()) {
         report.error(fields.spot, format!("the limit has no `{missing}`"));
@@ -164,13 +164,7 @@ impl Alignment {
             None => None,
         };
         let anchor_day = match fields.key_spot("anchor_day") {
-            Some(spot) => match fields.number("anchor_day", 31, report)? {
-                0 => {
-                    report.error(spot, "`anchor_day` is a day of the month, from 1 to 31");
-                    return None;
-                }
-                day => Some((spot, u8::try_from(day).unwrap_or(1))),
-            },
+            Some(spot) => Some((spot, u8::try_from(fields.number("anchor_day", 1..=31, report)?).unwrap_or(1))),
             None => None,
         };
         Some(Self { calendar, zone, anchor_day, spot: fields.spot })
@@ -259,7 +253,7 @@ pub(super) fn rate_limit(node: &Node<'_>, report: &mut Report) -> Option<Limits>
     let unit = classic_unit(&fields, unlimited, report);
     // Without a number nothing is let through, as there.
     let count = match fields.node("requests_per_unit") {
-        Some(_) => fields.number("requests_per_unit", u64::from(u32::MAX), report),
+        Some(_) => fields.number("requests_per_unit", 0..=u64::from(u32::MAX), report),
         None => Some(0),
     };
     if unlimited {

@@ -2,7 +2,7 @@
 
 use std::{hash::Hasher as _, io, path::Path};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bounds::{RULE_FILE_MAX_BYTES, RULES_MAX},
-    rules::{Matcher, path::Template, pattern::Pattern},
+    rules::{Matcher, address::canonical_network, path::Template, pattern::Pattern},
 };
 
 /// The keys of which a rule has at most one.
@@ -89,7 +89,7 @@ fn value(spot: Spot, text: &str) -> Matching {
         return any(spot);
     }
     let (kind, identity, matcher) = match Pattern::wildcard(text) {
-        Some(pattern) => (Kind::Wildcard, format!("glob:{text}"), Matcher::Pattern(pattern)),
+        Some(pattern) => (Kind::Wildcard, format!("glob:{}", pattern.text()), Matcher::Pattern(pattern)),
         None => (Kind::Value, format!("value:{text}"), Matcher::Value(text.as_bytes().into())),
     };
     Matching { kind, matchers: vec![(spot, matcher)], identity: identity.into() }
@@ -148,9 +148,9 @@ fn networks<'v>(key: Spot, texts: impl Iterator<Item = (Spot, &'v str)>, report:
         report.error(key, "the list of networks is empty: the rule matches nothing");
     }
     names.sort_unstable();
-    let named = names.join(",");
-    let identity = if named.len() <= NAMED_BYTES_MAX {
-        format!("cidr:{named}")
+    let joined = names.join(",");
+    let identity = if joined.len() <= NAMED_BYTES_MAX {
+        format!("cidr:{joined}")
     } else {
         let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
         format!("cidrs:{:016x}", stable_hash(&names))
@@ -171,16 +171,7 @@ fn network(spot: Spot, text: &str, report: &mut Report) -> Option<IpNet> {
         report.error_help(spot, message, format!("the network is `{}`", network.trunc()));
         return None;
     }
-    Some(without_mapping(network))
-}
-
-/// Addresses are matched as IPv4 where they are mapped from it, so networks of such addresses must be, too.
-fn without_mapping(network: IpNet) -> IpNet {
-    /// Bits before the IPv4 address in `::ffff:0:0/96`.
-    const MAPPED_BITS: u8 = 96;
-    let IpNet::V6(v6) = network else { return network };
-    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS));
-    mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
+    Some(canonical_network(network))
 }
 
 fn path(spot: Spot, text: &str, report: &mut Report) -> Option<Matching> {
@@ -204,7 +195,7 @@ fn regex(spot: Spot, text: &str, report: &mut Report) -> Option<Matching> {
             Some(Matching { kind: Kind::Regex, matchers: vec![(spot, Matcher::Pattern(pattern))], identity })
         }
         Err(fault) => {
-            report.error(spot, format!("the regex `{}`: {}", brief(text), fault));
+            report.error(spot, format!("the regex `{}`: {fault}", brief(text)));
             None
         }
     }

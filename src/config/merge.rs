@@ -13,13 +13,11 @@ pub(super) fn equal_parents(level: &mut Vec<Child>, drafts: &mut [Draft]) {
             return true;
         }
         let place = (draft.key.clone(), draft.matching.identity.clone());
-        match firsts.get(&place) {
-            Some(first) => !merge(*first, child.draft, drafts),
-            None => {
-                firsts.insert(place, child.draft);
-                true
-            }
+        if let Some(first) = firsts.get(&place) {
+            return !merge(*first, child.draft, drafts);
         }
+        firsts.insert(place, child.draft);
+        true
     });
     for child in level {
         let mut children = std::mem::take(&mut drafts[child.draft.0].children);

@@ -3,11 +3,11 @@
 //!
 //! | step | files |
 //! |---|---|
-//! | YAML: a tree with places | [`yaml`] |
-//! | raw: maps with known keys | [`fields`] |
-//! | checked: one file a story | [`document`], [`rule`], [`matching`], [`limits`], [`rate`], [`response`], [`metadata`] |
-//! | put together | [`merge`], [`extends`] |
-//! | compiled | [`build`], [`warnings`] |
+//! | YAML: a tree with places | `yaml` |
+//! | raw: maps with known keys | `fields` |
+//! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `response`, `metadata` |
+//! | put together | `merge`, `extends` |
+//! | compiled | `build`, `warnings` |
 
 mod build;
 pub mod diagnostic;
@@ -35,8 +35,8 @@ use std::{
 
 pub use diagnostic::Diagnostic;
 use document::Domains;
+use extends::Unread;
 use fields::Shape;
-use hashbrown::HashSet;
 use matching::Lists;
 use report::{Report, Spot};
 use response::Looks;
@@ -100,7 +100,7 @@ pub fn compile(
     let mut report = Report::default();
     let mut looks = Looks::default();
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut broken = HashSet::new();
+    let mut unread = Unread::default();
     let mut domains = Domains::default();
     let mut count = 0;
     for (index, file) in files.iter().enumerate() {
@@ -109,16 +109,19 @@ pub fn compile(
             report.error(Spot { file: number, line: 1, column: 1 }, message);
             continue;
         }
-        for document in yaml::documents(number, &file.text, &mut report) {
+        let said = report.len();
+        let documents = yaml::documents(number, &file.text, &mut report);
+        unread.whole_parts |= report.len() > said;
+        for document in documents {
             let lists = Lists { read: &mut *read_list, beside: &file.path, beside_name: Path::new(&*file.name) };
-            let (drafts, looks, broken) = (&mut drafts, &mut looks, &mut broken);
-            let mut reading = Reading { drafts, looks, lists, broken, count: &mut count };
+            let (drafts, looks, unread) = (&mut drafts, &mut looks, &mut unread);
+            let mut reading = Reading { drafts, looks, lists, unread, count: &mut count };
             domains.read(&document, &mut reading, &mut report);
         }
     }
     for domain in &mut domains.list {
         merge::equal_parents(&mut domain.children, &mut drafts);
-        extends::resolve(&domain.children, &mut drafts, &broken, &mut report);
+        extends::resolve(&domain.children, &mut drafts, &unread, &mut report);
     }
     let mut build = build::Build::new(&drafts, &mut looks, &mut report, defaults);
     for domain in &domains.list {

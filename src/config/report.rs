@@ -55,6 +55,11 @@ impl Report {
         self.add(spot, Severity::Warning, message.into(), help.into());
     }
 
+    /// How much has been said.
+    pub(super) fn len(&self) -> usize {
+        self.found.len() + self.uncounted
+    }
+
     /// Whether there is an error among them.
     pub(super) fn failed(&self) -> bool {
         self.failed
@@ -78,8 +83,7 @@ impl Report {
 
     /// Everything that was found, in the order of files and lines; what aliases repeat is said once.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
-        let found = std::mem::take(&mut self.found);
-        let mut ordered = found;
+        let mut ordered = std::mem::take(&mut self.found);
         ordered.sort();
         ordered.dedup();
         let last = ordered.last().map(|(spot, ..)| *spot);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     fields::{Fields, Shape, brief},
@@ -11,13 +11,13 @@ use super::{
     yaml::{Content, Node},
 };
 use crate::{
-    bounds::BODY_MAX_BYTES,
     render::{
         Fault, Response,
         body::Body,
+        content_type::ContentType,
         headers::{
             Headers,
-            list::{Header, List, On},
+            list::{Header, List, On, check_name},
         },
         rehearse,
     },
@@ -121,7 +121,6 @@ impl Looks {
             Content::List(nodes) => {
                 let headers: Vec<_> = nodes.iter().map(|node| read_header(node, report)).collect();
                 let headers: Vec<_> = headers.into_iter().collect::<Option<_>>()?;
-                twice(nodes, &headers, report);
                 HeadersText::List(headers)
             }
             Content::Map(_) => {
@@ -129,7 +128,11 @@ impl Looks {
                 return None;
             }
         };
-        Some(self.headers.number(text).0)
+        let (number, new) = self.headers.number(text);
+        if let (true, Err(fault)) = (new, self.headers.get(number).compile()) {
+            fault_at(node.spot, fault, report);
+        }
+        Some(number)
     }
 
     fn read_body(&mut self, node: &Node<'_>, report: &mut Report) -> Option<u32> {
@@ -150,16 +153,18 @@ impl Looks {
         for missing in BODY.keys.iter().filter(|key| fields.node(key).is_none()) {
             report.error(fields.spot, format!("`body` has no `{missing}`"));
         }
-        let (_, content_type) = fields.text("content_type", report)?;
-        let (spot, template) = fields.text("template", report)?;
-        if template.len() > BODY_MAX_BYTES {
-            report.error(spot, format!("the template has more than {BODY_MAX_BYTES} bytes"));
+        let content_type = fields.text("content_type", report);
+        let template = fields.text("template", report);
+        let (type_spot, content_type) = content_type?;
+        if let Err(fault) = ContentType::parse(content_type) {
+            fault_at(type_spot, fault, report);
             return None;
         }
+        let (spot, template) = template?;
         let text = BodyText::Template { content_type: content_type.to_owned(), template: template.to_owned() };
         let (number, new) = self.bodies.number(text);
         if new {
-            check_body(self.bodies.get(number), spot, content_type, report);
+            check_body(self.bodies.get(number), spot, report);
         }
         Some(number)
     }
@@ -180,37 +185,22 @@ fn read_header(node: &Node<'_>, report: &mut Report) -> Option<(String, String, 
     match compile_header(&header) {
         Ok(_) => Some(header),
         Err(fault) => {
-            // Only a template has places in it; a bad name is bad as a whole.
-            let name_alone = Header::new(name, "", header.2.map(when)).is_err();
-            fault_at(if name_alone { name_spot } else { value_spot }, "", fault, report);
+            fault_at(if check_name(name).is_err() { name_spot } else { value_spot }, fault, report);
             None
         }
     }
 }
 
-fn twice(nodes: &[Node<'_>], headers: &[(String, String, Option<bool>)], report: &mut Report) {
-    let mut names = HashSet::new();
-    for (node, (name, ..)) in nodes.iter().zip(headers) {
-        if !names.insert(name.to_ascii_lowercase()) {
-            report.error(node.spot, format!("the header `{name}` is given twice"));
-        }
-    }
-}
-
 /// Renders the body with hostile values: what calls itself JSON must still be JSON.
-fn check_body(text: &BodyText, spot: Spot, content_type: &str, report: &mut Report) {
+fn check_body(text: &BodyText, spot: Spot, report: &mut Report) {
     let body = match text.compile() {
         Ok(body) => body,
-        Err(fault) => return fault_at(spot, "the body: ", fault, report),
+        Err(fault) => return fault_at(spot, fault, report),
     };
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence != "application/json" && essence != "text/json" && !essence.ends_with("+json") {
-        return;
-    }
     let response = Response { body, ..Response::default() };
     let fault = rehearse(&response)
         .into_iter()
-        .filter(|rehearsed| rehearsed.refused)
+        .filter(|rehearsed| rehearsed.is_json)
         .find_map(|rehearsed| serde_json::from_slice::<serde::de::IgnoredAny>(&rehearsed.body).err());
     if let Some(fault) = fault {
         let help = "text stands in quotes, numbers do not: `\"{{ message }}\"`, `{{ retry_after }}`".to_owned();
@@ -218,9 +208,9 @@ fn check_body(text: &BodyText, spot: Spot, content_type: &str, report: &mut Repo
     }
 }
 
-fn fault_at(spot: Spot, what: &str, fault: Fault, report: &mut Report) {
+fn fault_at(spot: Spot, fault: Fault, report: &mut Report) {
     let place = if fault.at == 0 { String::new() } else { format!(" (character {} of the text)", fault.at + 1) };
-    report.error_help(spot, format!("{what}{}{place}", fault.message), fault.help);
+    report.error_help(spot, format!("{}{place}", fault.message), fault.help);
 }
 
 impl HeadersText {
@@ -229,7 +219,7 @@ impl HeadersText {
             Self::Profile(name) => Ok(Headers::named(name).unwrap_or_default()),
             Self::List(headers) => {
                 let headers: Result<Vec<_>, _> = headers.iter().map(compile_header).collect();
-                List::new(headers?).map(Headers::List)
+                Ok(Headers::List(List::new(headers?)?))
             }
         }
     }

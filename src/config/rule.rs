@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-
 use super::{
+    extends::Unread,
     fields::{Fields, Shape, brief},
     limits::{self, Limits},
     matching::{self, Kind, Lists, Matching},
@@ -108,8 +107,7 @@ pub(super) struct Reading<'r> {
     pub drafts: &'r mut Vec<Draft>,
     pub looks: &'r mut Looks,
     pub lists: Lists<'r>,
-    /// Names of rules that could not be read.
-    pub broken: &'r mut HashSet<Box<str>>,
+    pub unread: &'r mut Unread,
     /// Rules of all files so far, values of lists counted each.
     pub count: &'r mut usize,
 }
@@ -158,7 +156,7 @@ fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut R
     // Children are read even where the rule itself is wrong: their errors are wanted, too.
     let children = rules(&fields, depth + 1, reading, report);
     let (Some(key), Some(matching)) = (key, matching) else {
-        reading.broken.extend(name.map(|(_, name)| name));
+        reading.unread.names.extend(name.map(|(_, name)| name));
         return None;
     };
     let key = key.into();
@@ -264,7 +262,7 @@ fn ipv6_prefix(
 ) -> Option<u8> {
     /// The bits of an IPv6 address.
     const BITS: u64 = 128;
-    let prefix = fields.number("ipv6_prefix", BITS, report)?;
+    let prefix = fields.number("ipv6_prefix", 0..=BITS, report)?;
     let addresses = key == Some(ADDRESS_KEY) || matching.is_some_and(|matching| matching.kind == Kind::Networks);
     if let (false, Some(spot)) = (addresses, fields.key_spot("ipv6_prefix")) {
         let message = format!("`ipv6_prefix` is for addresses: the key `{ADDRESS_KEY}`, or a `cidr`");

@@ -2,6 +2,8 @@
 
 /// The nearest of `known`, if it is near enough to be what was meant.
 pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    /// A hundred thousand rules may have names, and each of a thousand errors asks for the nearest.
+    const WORDS_MAX: usize = 1_000;
     /// Longer words are nobody's typing error, and the distance costs their product.
     const CHARS_MAX: usize = 64;
     let written: Vec<char> = written.chars().take(CHARS_MAX + 1).flat_map(char::to_lowercase).collect();
@@ -9,9 +11,10 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         return None;
     }
     // A third of the letters may be wrong, one in short words: more, and everything resembles everything.
-    let allowed = (written.len() / 3).max(1);
+    let allowed = (written.len() / 3).max(1).min(written.len() - 1);
     known
         .into_iter()
+        .take(WORDS_MAX)
         .map(|word| (distance(&written, word), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -25,7 +28,12 @@ pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'
 
 /// `did_you_mean`, or else the whole choice.
 pub(super) fn choice(written: &str, known: &[&str]) -> String {
-    did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("one of {}", known.join(", ")))
+    did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("one of {}", quoted(known)))
+}
+
+/// Words in a row, as messages write them.
+pub(super) fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Letters to insert, remove, replace or swap with their neighbour to get from one word to the other.

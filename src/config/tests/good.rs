@@ -1,7 +1,10 @@
 //! Files that load, and what they say.
 
 use super::*;
-use crate::rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value};
+use crate::{
+    request::Entry,
+    rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value, identity::HashKey},
+};
 
 #[test]
 fn the_example_loads_without_a_word() {
@@ -12,6 +15,29 @@ fn the_example_loads_without_a_word() {
     assert_eq!(names[..4], ["per-key", "order-items", "acme", "acme/order-items"]);
     assert_eq!(limits(&shop.rules[2]), "minute=5000/length:60000000000, second=100/length:1000000000");
     assert_eq!(shop.rules.len(), 8);
+}
+
+#[test]
+fn the_example_finds_what_envoy_sends() {
+    let compiled = load(&[("shop.yaml", SHOP)]).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    let shop = &compiled.rules.domains[b"shop".as_slice()];
+    let found = |entries: &[(&str, &str)]| {
+        let entries: Vec<_> =
+            entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect();
+        shop.find(&entries, None, &HashKey([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
+    };
+    for (entries, name) in [
+        (&[("api_key", "anyone")][..], "per-key"),
+        (&[("api_key", "anyone"), ("path", "/v1/orders/7/items?page=2")], "order-items"),
+        (&[("api_key", "anyone"), ("path", "/v1/carts")], "nothing"),
+        (&[("api_key", "acme-7f3")], "acme"),
+        (&[("api_key", "acme-7f3"), ("path", "/v1/orders/7/items")], "acme/order-items"),
+        (&[("remote_address", "203.0.113.9")], "per-address"),
+        (&[("remote_address", "10.99.3.4")], "our-networks"),
+        (&[("remote_address", "::ffff:10.99.3.4")], "our-networks"),
+    ] {
+        assert_eq!(found(entries), name, "{entries:?}");
+    }
 }
 
 #[test]
@@ -124,7 +150,7 @@ fn counters_are_named_level_by_level() {
         ("key: remote_address, value: 10.0.0.1", address(64)),
     ] {
         let compiled = rules(&format!("- {{{level}, name: r, limits: [1/s]}}"));
-        assert_eq!(*rule(&compiled, "r").counted, [counted.clone()], "{level}");
+        assert_eq!(*rule(&compiled, "r").counted, *std::slice::from_ref(&counted), "{level}");
         let below = rules(&format!("- {{{level}, descriptors: [{{key: z, name: r, limits: [1/s]}}]}}"));
         assert_eq!(*rule(&below, "r").counted, [counted, Counted::Value], "{level}");
     }
@@ -248,4 +274,29 @@ fn anchors_and_merge_keys_are_read() {
          - {key: c, name: c, limits: *limits}\n",
     );
     assert_eq!(limits(rule(&compiled, "b")), limits(rule(&compiled, "c")));
+}
+
+#[test]
+fn headers_and_bodies_of_ones_own_are_read() {
+    let compiled = rules(
+        "- key: k\n  name: r\n  response:\n    headers:\n\
+         \x20     - {name: x-limit, value: '{{ limit }}'}\n      - {name: x-why, value: '', on: deny}\n\
+         \x20     - {name: x-always, value: a, on: always}\n\
+         \x20   body: {content_type: application/json, template: '{\"m\": \"{{ message }}\"}'}\n",
+    );
+    let response = &compiled.responses[rule(&compiled, "r").response as usize];
+    assert!(matches!(&response.headers, crate::render::headers::Headers::List(_)));
+    assert!(!matches!(response.body, crate::render::body::Body::None));
+    let none = good("domain: d\nresponse: {headers: none, body: none}");
+    assert_eq!(none.responses.len(), 1);
+}
+
+#[test]
+fn every_key_is_tried_in_a_test() {
+    let tests = [include_str!("good.rs"), include_str!("bad.rs"), SHOP].concat();
+    for shape in SHAPES {
+        for key in shape.keys.iter().chain(shape.unavailable) {
+            assert!(tests.contains(&format!("{key}:")), "`{key}` of {}", shape.name);
+        }
+    }
 }

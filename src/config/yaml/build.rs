@@ -43,7 +43,7 @@ pub(in crate::config) fn documents<'t>(file: u32, bytes: &'t [u8], report: &mut 
             Ok(()) => {}
             Err(Stop::File) => return whole,
             Err(Stop::Document) => {
-                tree.finish();
+                drop(tree.finish());
                 let more = parser.proceed_next_document().unwrap_or(false);
                 if !more || tree.report.is_full() {
                     return whole;
@@ -110,11 +110,17 @@ struct Open<'t> {
 
 enum Parts<'t> {
     List(Vec<Node<'t>>),
-    Map {
-        pairs: Vec<Pair<'t>>,
-        /// A key whose value has not come yet; None in it where the key is no text and the value is passed over.
-        key: Option<Option<(Spot, Scalar<'t>)>>,
-    },
+    Map { pairs: Vec<Pair<'t>>, key: Key<'t> },
+}
+
+/// The key of a map whose value has not come yet.
+#[derive(Default)]
+enum Key<'t> {
+    #[default]
+    None,
+    Text(Spot, Scalar<'t>),
+    /// It is no text: said so, and its value is passed over.
+    Bad,
 }
 
 impl<'t, 'r> Tree<'t, 'r> {
@@ -141,7 +147,8 @@ impl<'t, 'r> Tree<'t, 'r> {
                 self.weigh(spot, 1 + text.len() / YAML_NODE_CHARS)?;
                 let weight = narrow(1 + text.len() / YAML_NODE_CHARS);
                 let content = Content::Scalar(Scalar { text, plain });
-                self.complete(Node { spot, content, weight, height: 0 }, anchor)
+                self.complete(Node { spot, content, weight, height: 0 }, anchor);
+                Ok(())
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.is_plain(spot, ScalarStyle::Plain, tag.as_deref());
@@ -149,14 +156,15 @@ impl<'t, 'r> Tree<'t, 'r> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.is_plain(spot, ScalarStyle::Plain, tag.as_deref());
-                self.begin(spot, anchor, Parts::Map { pairs: Vec::new(), key: None })
+                self.begin(spot, anchor, Parts::Map { pairs: Vec::new(), key: Key::None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(spot, anchor),
             Event::UnresolvedAlias(name) => {
                 self.report.error(spot, format!("the alias `*{name}` has no anchor `&{name}` before it"));
                 let content = Content::Scalar(Scalar { text: Cow::Borrowed(""), plain: true });
-                self.complete(Node { spot, content, weight: 1, height: 0 }, 0)
+                self.complete(Node { spot, content, weight: 1, height: 0 }, 0);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -212,31 +220,36 @@ impl<'t, 'r> Tree<'t, 'r> {
         };
         self.weigh(spot, node.weight as usize)?;
         self.nest(spot, node.height)?;
-        self.complete(node, 0)
+        self.complete(node, 0);
+        Ok(())
     }
 
     /// A node is there: it becomes the root, the next of a list, or a key or value of a map.
-    fn complete(&mut self, node: Node<'t>, anchor: usize) -> Result<(), Stop> {
+    fn complete(&mut self, node: Node<'t>, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, Some(node.clone()));
         }
-        match self.open.last_mut().map(|open| &mut open.parts) {
-            None => self.root = Some(node),
-            Some(Parts::List(nodes)) => nodes.push(node),
-            Some(Parts::Map { pairs, key }) => match (key.take(), node.content) {
-                (Some(Some((spot, name))), content) => {
-                    let value = Node { content, ..node };
-                    pairs.push(Pair { spot, key: name.text, plain: name.plain, value });
-                }
-                (Some(None), _) => {}
-                (None, Content::Scalar(name)) => *key = Some(Some((node.spot, name))),
-                (None, Content::List(_) | Content::Map(_)) => {
-                    *key = Some(None);
-                    self.report.error(node.spot, "a key is a single text, not a list or a map");
-                }
-            },
-        }
-        Ok(())
+        let (pairs, key) = match self.open.last_mut().map(|open| &mut open.parts) {
+            None => {
+                self.root = Some(node);
+                return;
+            }
+            Some(Parts::List(nodes)) => return nodes.push(node),
+            Some(Parts::Map { pairs, key }) => (pairs, key),
+        };
+        *key = match (std::mem::take(key), node.content) {
+            (Key::Text(spot, name), content) => {
+                let value = Node { content, ..node };
+                pairs.push(Pair { spot, key: name.text, plain: name.plain, value });
+                Key::None
+            }
+            (Key::Bad, _) => Key::None,
+            (Key::None, Content::Scalar(name)) => Key::Text(node.spot, name),
+            (Key::None, Content::List(_) | Content::Map(_)) => {
+                self.report.error(node.spot, "a key is a single text, not a list or a map");
+                Key::Bad
+            }
+        };
     }
 
     fn end(&mut self) -> Result<(), Stop> {
@@ -253,7 +266,8 @@ impl<'t, 'r> Tree<'t, 'r> {
                 Node { spot, content: Content::Map(pairs.into()), weight, height }
             }
         };
-        self.complete(node, anchor)
+        self.complete(node, anchor);
+        Ok(())
     }
 
     /// Keeps the first of equal keys.
