@@ -324,6 +324,7 @@ impl Echo {
 }
 
 impl Decide for Echo {
+    #[expect(clippy::disallowed_methods, reason = "a core that is busy is busy in real time")]
     async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
         let request = receive(&message)
             .map_err(|error| Failure { code: tonic::Code::InvalidArgument, message: error.to_string().into() })?;

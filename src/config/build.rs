@@ -8,7 +8,7 @@ use super::{
     DomainDefaults,
     document::DomainDraft,
     fields::brief,
-    limits::{self, Limits},
+    limits::Limits,
     matching::{Kind, stable_hash},
     report::{Report, Spot},
     response::{Look, Looks},
@@ -230,12 +230,17 @@ impl<'b> Build<'b> {
     fn limits(&mut self, limits: &Limits, mode: Mode, part: &mut Part) -> Box<[RuleLimit]> {
         let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
         for one in &limits.list {
-            let shadow = limits::is_shadow(one, mode);
+            let shadow = one.is_shadow(mode);
             let salt = window_salt(&one.limit, shadow);
+            let line_of = |first: usize| limits.list[first].spot.line;
             if let Some(first) = compiled.iter().position(|other| other.salt == salt) {
-                let line = limits.list[first].spot.line;
-                self.report
-                    .error(one.spot, format!("two limits of this rule share one counter, the first on line {line}"));
+                let message =
+                    format!("two limits of this rule share one counter, the first on line {}", line_of(first));
+                self.report.error(one.spot, message);
+            } else if let Some(first) = compiled.iter().position(|other| *other.name == *one.called()) {
+                let (name, line) = (one.called(), line_of(first));
+                let message = format!("two limits of this rule are called `{name}`, the first on line {line}");
+                self.report.error_help(one.spot, message, "give one of them a `name`".to_owned());
             }
             let written_name = one.name.as_ref().map(|name| {
                 part.limit_names.insert(name.as_str().into());
@@ -243,7 +248,7 @@ impl<'b> Build<'b> {
             });
             compiled.push(RuleLimit {
                 id: next(&mut self.rules.limit_count),
-                name: one.name.as_ref().unwrap_or(&one.default_name).as_str().into(),
+                name: one.called().into(),
                 written_name,
                 limit: one.limit.clone(),
                 shadow,

@@ -44,6 +44,18 @@ pub(super) struct OneLimit {
     pub shadow: Option<bool>,
 }
 
+impl OneLimit {
+    /// What it is called, written or not.
+    pub(super) fn called(&self) -> &str {
+        self.name.as_ref().unwrap_or(&self.default_name)
+    }
+
+    /// Whether it is charged as a shadow limit in a rule of this mode.
+    pub(super) fn is_shadow(&self, mode: Mode) -> bool {
+        self.shadow.unwrap_or(mode == Mode::Shadow)
+    }
+}
+
 /// What `limits` or `rate_limit` say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Limits {
@@ -62,17 +74,7 @@ pub(super) fn limits(rule: &Fields<'_, '_>, report: &mut Report) -> Limits {
         report.error(spot, format!("a rule has at most {LIMITS_PER_RULE_MAX} limits, this one has {}", nodes.len()));
         return Limits::default();
     }
-    let list: Vec<_> = nodes.iter().filter_map(|node| one_limit(node, report)).collect();
-    for (index, limit) in list.iter().enumerate() {
-        let name = limit.name.as_ref().unwrap_or(&limit.default_name);
-        let other = list[..index].iter().find(|other| other.name.as_ref().unwrap_or(&other.default_name) == name);
-        let same_window = other.is_some_and(|other| other.limit.window == limit.limit.window);
-        // Two equal windows are told apart, or refused, by their counters.
-        if let Some(other) = other.filter(|other| !same_window || other.name.is_some() || limit.name.is_some()) {
-            let message = format!("two limits of this rule are called `{name}`, the first on line {}", other.spot.line);
-            report.error_help(limit.spot, message, "give one of them a `name`".to_owned());
-        }
-    }
+    let list = nodes.iter().filter_map(|node| one_limit(node, report)).collect();
     Limits { list, ..Limits::default() }
 }
 
@@ -148,8 +150,6 @@ struct Alignment {
     calendar: Option<(Spot, bool)>,
     zone: Option<(Spot, TimeZone)>,
     anchor_day: Option<(Spot, u8)>,
-    /// Of the limit, for what is wrong with all of it.
-    spot: Spot,
 }
 
 impl Alignment {
@@ -167,7 +167,7 @@ impl Alignment {
             Some(spot) => Some((spot, u8::try_from(fields.number("anchor_day", 1..=31, report)?).unwrap_or(1))),
             None => None,
         };
-        Some(Self { calendar, zone, anchor_day, spot: fields.spot })
+        Some(Self { calendar, zone, anchor_day })
     }
 }
 
@@ -185,7 +185,7 @@ fn zone(spot: Spot, text: &str, report: &mut Report) -> Option<(Spot, TimeZone)>
 }
 
 fn window(per: Per, alignment: &Alignment, report: &mut Report) -> Option<Window> {
-    let Alignment { calendar, zone, anchor_day, spot } = alignment;
+    let Alignment { calendar, zone, anchor_day } = alignment;
     let zoned = zone.as_ref().map(|(spot, _)| ("time_zone", *spot));
     let anchored = anchor_day.map(|(spot, _)| ("anchor_day", spot));
     let aligned = calendar.filter(|(_, calendar)| *calendar).map(|(spot, _)| ("align", spot));
@@ -215,8 +215,8 @@ fn window(per: Per, alignment: &Alignment, report: &mut Report) -> Option<Window
         let anchor_day = anchor_day.map_or(1, |(_, day)| day);
         return Some(Window::Calendar(Calendar { unit: calendar_unit(unit)?, zone, anchor_day }));
     }
-    if let Some((key, useless)) = zoned.or(anchored) {
-        report.error(useless.max(*spot), format!("`{key}` means nothing with `align: epoch`"));
+    if let Some((key, spot)) = zoned.or(anchored) {
+        report.error(spot, format!("`{key}` means nothing with `align: epoch`"));
         return None;
     }
     Some(Window::Length(length))
@@ -297,9 +297,4 @@ fn replaces(fields: &Fields<'_, '_>, own: Option<&str>, report: &mut Report) -> 
         }
     }
     names
-}
-
-/// How a limit of a rule in this mode is charged.
-pub(super) fn is_shadow(limit: &OneLimit, mode: Mode) -> bool {
-    limit.shadow.unwrap_or(mode == Mode::Shadow)
 }

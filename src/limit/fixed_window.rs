@@ -12,12 +12,12 @@ use crate::units::Timestamp;
 const FORESEEABLE_LENGTHS: u64 = 2;
 
 pub(super) fn at(limit: &Limit, counter: Counter, now: Timestamp) -> Counter {
-    let running = now < counter.until;
+    let running = now < counter.time;
     let foreseeable = limit.window.longest().0.saturating_mul(FORESEEABLE_LENGTHS);
-    if running && counter.until.since(now).0 <= foreseeable {
+    if running && counter.time.since(now).0 <= foreseeable {
         return counter;
     }
-    Counter { used: 0, until: limit.window.end_after(now) }
+    Counter { used: 0, rest: 0, time: limit.window.end_after(now) }
 }
 
 pub(super) fn has_room(limit: &Limit, counter: Counter, hits: u64) -> bool {
@@ -32,22 +32,22 @@ pub(super) fn give_back(counter: Counter, hits: u64) -> Counter {
     Counter { used: counter.used.saturating_sub(hits), ..counter }
 }
 
+pub(super) fn forgotten_at(counter: Counter) -> Timestamp {
+    counter.time
+}
+
 pub(super) fn wait(limit: &Limit, counter: Counter, now: Timestamp, hits: u64) -> Wait {
     if has_room(limit, counter, hits) {
         Wait::None
     } else if hits > limit.count {
         Wait::Never
     } else {
-        Wait::For(counter.until.since(now))
+        Wait::For(counter.time.since(now))
     }
 }
 
 pub(super) fn standing(limit: &Limit, counter: Counter, now: Timestamp) -> Standing {
-    Standing {
-        used: counter.used,
-        available: limit.count.saturating_sub(counter.used),
-        reset: counter.until.since(now),
-    }
+    Standing { used: counter.used, available: limit.count.saturating_sub(counter.used), reset: counter.time.since(now) }
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
         let counter = take(at(&limit, Counter::default(), Timestamp::from_secs(10)), 5);
         assert_eq!(at(&limit, counter, Timestamp(9_100_000_000)).used, 5, "set back by a second");
         let years_back = at(&limit, counter, Timestamp::from_secs(1));
-        assert_eq!(years_back, Counter { used: 0, until: Timestamp::from_secs(2) }, "nobody waits for years");
+        assert_eq!(years_back, Counter { used: 0, rest: 0, time: Timestamp::from_secs(2) }, "nobody waits for years");
     }
 
     proptest! {

@@ -26,13 +26,16 @@ pub enum Algorithm {
     FixedWindow,
 }
 
-/// The state of one counter; the default is that of a counter nobody has touched.
+/// The state of one counter; the default is that of a counter nobody has touched. What its parts mean is its
+/// algorithm's business; stores only keep them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
     /// Hits charged and not given back.
     pub used: u64,
-    /// When it is as good as untouched again.
-    pub until: Timestamp,
+    /// A second number, where the algorithm needs one; 0 for fixed windows.
+    pub rest: u64,
+    /// The point in time that the numbers belong to; for fixed windows, the end of the window.
+    pub time: Timestamp,
 }
 
 /// How a counter stands, in the figures that people are told.
@@ -84,6 +87,13 @@ impl Limit {
     pub fn give_back(&self, counter: Counter, hits: u64) -> Counter {
         match self.algorithm {
             Algorithm::FixedWindow => fixed_window::give_back(counter, hits),
+        }
+    }
+
+    /// When `counter` is as good as untouched: a store may then forget it.
+    pub fn forgotten_at(&self, counter: Counter) -> Timestamp {
+        match self.algorithm {
+            Algorithm::FixedWindow => fixed_window::forgotten_at(counter),
         }
     }
 

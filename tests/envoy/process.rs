@@ -85,6 +85,7 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
 }
 
 /// Asks until `true`, for so long.
+#[expect(clippy::disallowed_methods, reason = "a test of real processes waits in real time")]
 pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

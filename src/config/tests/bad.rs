@@ -139,6 +139,10 @@ fn rules_that_cannot_be_carried_out() {
 fn limits_that_are_none() {
     for (rule, said) in [
         (
+            "{key: k, limits: [{rate: 9/s, mode: shadow}, 9/s]}",
+            "f:2:49: error: two limits of this rule are called `second`, the first on line 2; help: give one of them a `name`",
+        ),
+        (
             "{key: k, limits: 120/minute}",
             "f:2:21: error: `limits` is a list, this is a single value; help: write `limits: [120/minute]`",
         ),

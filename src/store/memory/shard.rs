@@ -40,12 +40,12 @@ pub(super) enum Placed {
 
 impl Entry {
     fn new(key: CounterKey, counter: Counter, count: u64) -> Self {
-        let until_ms = counter.until.0.div_ceil(1_000_000).min(u64::MAX >> 8);
+        let until_ms = counter.time.0.div_ceil(1_000_000).min(u64::MAX >> 8);
         Self { key: key.0, used: counter.used, until_and_share: until_ms << 8 | u64::from(share(counter.used, count)) }
     }
 
     fn counter(&self) -> Counter {
-        Counter { used: self.used, until: Timestamp::from_millis(self.until_and_share >> 8) }
+        Counter { used: self.used, rest: 0, time: Timestamp::from_millis(self.until_and_share >> 8) }
     }
 
     fn expired(&self, now: Timestamp) -> bool {
