@@ -25,7 +25,7 @@
 //! | 3 | decision |
 //! | 2 | rules, charge |
 //! | 1 | limit |
-//! | 0 | units; bounds, request |
+//! | 0 | units; bounds, request, spelling |
 
 // Layers 0 to 4: the pure core.
 pub mod bounds;
@@ -35,6 +35,7 @@ pub mod limit;
 pub mod render;
 pub mod request;
 pub mod rules;
+pub mod spelling;
 pub mod units;
 
 // The counters in memory, which the core's benches and model checks need too.

@@ -1,8 +1,9 @@
 //! `120/minute`: counts, units and durations as text.
 
-use super::{fields::brief, suggest::nearest};
+use super::fields::brief;
 use crate::{
     bounds::{WINDOW_MAX, WINDOW_MIN},
+    spelling::nearest,
     units::Nanos,
 };
 

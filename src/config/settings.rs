@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use crate::bounds;
+use crate::{bounds, spelling::did_you_mean};
 
 /// One setting.
 #[derive(Debug)]
@@ -179,15 +179,14 @@ pub enum SettingsError {
     Unreadable { file: String, error: String },
     #[error("the settings file {file} cannot be used: {error}")]
     NotYaml { file: String, error: String },
-    #[error("the settings file {file} has an unknown key `{key}`{}", did_you_mean(.key))]
+    #[error("the settings file {file} has an unknown key `{key}`{}", suggestion(.key))]
     UnknownKey { file: String, key: String },
     #[error("setting `{key}` (from {from}) is `{value}`: expected {expected}")]
     Bad { key: &'static str, from: Source, value: String, expected: &'static str },
 }
 
-fn did_you_mean(key: &str) -> String {
-    let near = ALL.iter().find(|setting| setting.key.replace('_', "") == key.replace(['-', '_'], "").to_lowercase());
-    near.map(|setting| format!("; did you mean `{}`?", setting.key)).unwrap_or_default()
+fn suggestion(key: &str) -> String {
+    did_you_mean(key, ALL.iter().map(|setting| setting.key)).map(|help| format!("; {help}")).unwrap_or_default()
 }
 
 impl RawSettings {

@@ -9,7 +9,6 @@ pub mod headers;
 pub mod metadata;
 pub mod rehearsal;
 mod scene;
-mod spelling;
 pub mod template;
 pub mod text;
 pub mod time;

@@ -13,10 +13,7 @@ use super::{
     expression::{Name, Number, Text, VARIABLES, Value},
     lexer::{Lexer, Token},
 };
-use crate::{
-    bounds,
-    render::{Fault, spelling::did_you_mean},
-};
+use crate::{bounds, render::Fault, spelling::did_you_mean};
 
 pub(super) fn condition(lexer: &mut Lexer<'_>) -> Result<Condition, Fault> {
     let mut steps = Vec::new();

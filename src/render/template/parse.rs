@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     bounds,
-    render::{Fault, spelling::did_you_mean, text::Escape},
+    render::{Fault, text::Escape},
+    spelling::did_you_mean,
 };
 
 pub(super) fn parse(text: &str, escape: Escape) -> Result<Vec<Piece>, Fault> {
