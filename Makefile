@@ -50,3 +50,20 @@ target/tools/cargo-deny-found:
 	      CARGO_TARGET_DIR=target/tools/build $(CARGO) install --quiet --locked --root target/tools cargo-deny@$(CARGO_DENY_VERSION); }
 	@rm -rf target/tools/build
 	@touch $@
+
+# libFuzzer's instrumentation, by the stable compiler; --target keeps it out of build scripts. Linking dead code keeps the
+# tables of counters and addresses equally long.
+FUZZ_SECS ?= 10
+FUZZ_TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Clink-dead-code -Ccodegen-units=1
+.PHONY: fuzz
+fuzz: ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each
+	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_TARGET) --target-dir target/fuzz
+	@for name in request rules render; do \
+	    mkdir -p target/fuzz/corpus/$$name target/fuzz/$$name; \
+	    echo "fuzzing $$name for $(FUZZ_SECS) s"; \
+	    target/fuzz/$(FUZZ_TARGET)/release/$$name -max_total_time=$(FUZZ_SECS) -timeout=5 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 \
+	        -artifact_prefix=target/fuzz/$$name/ target/fuzz/corpus/$$name || exit 1; \
+	done
