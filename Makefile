@@ -58,8 +58,13 @@ FUZZ_TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Clink-dead-code -Ccodegen-units=1
+.PHONY: c++
+c++: # libFuzzer is C++
+	@command -v c++ >/dev/null || apt-get install -y --no-install-recommends g++ || \
+	    { echo "a C++ compiler is needed: apt-get install g++"; exit 1; }
+
 .PHONY: fuzz
-fuzz: ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each
+fuzz: c++ ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each
 	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_TARGET) --target-dir target/fuzz
 	@for name in request rules render; do \
 	    mkdir -p target/fuzz/corpus/$$name target/fuzz/$$name; \

@@ -36,22 +36,12 @@ pub struct RateLimitService {
 impl Decide for RateLimitService {
     async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
         let stopwatch = self.clock.stopwatch();
-        let request = match receive(&message) {
+        let request = match self.receive(&message) {
             Ok(request) => request,
-            Err(malformed) if malformed.is_too_large() => {
-                self.events.oversized.increment(1);
-                return Ok(self.by_policy());
-            }
-            Err(malformed) => return Err(self.malformed(malformed.to_string())),
+            Err(instead) => return instead,
         };
-        if request.domain.is_empty() || request.descriptors.is_empty() {
-            return Err(self.malformed("a request needs a domain and at least one descriptor".to_owned()));
-        }
-        let (generation, now) = (self.live.snapshot(), self.clock.now());
-        let Some(generation) = generation.as_deref() else {
-            // Envoy's own failure mode decides what happens without rules.
-            return Err(Failure { code: Code::Unavailable, message: "no rules were ever loaded".into() });
-        };
+        let generation = self.live.snapshot();
+        let (generation, now) = (generation.as_deref().ok_or_else(no_rules)?, self.clock.now());
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, &request);
         let plan = plan(domain, &request, &found);
@@ -65,6 +55,28 @@ impl Decide for RateLimitService {
 }
 
 impl RateLimitService {
+    /// The message as a view; or what to answer instead.
+    fn receive<'m>(&self, message: &'m [u8]) -> Result<Request<'m>, Result<Bytes, Failure>> {
+        match receive(message) {
+            Ok(request) if request.domain.is_empty() => Err(Err(self.malformed("the domain is empty".to_owned()))),
+            Ok(request) if request.descriptors.is_empty() => {
+                Err(Err(self.malformed("there are no descriptors".to_owned())))
+            }
+            Ok(request) => Ok(request),
+            Err(malformed) if malformed.is_too_large() => {
+                self.events.oversized.increment(1);
+                Err(Ok(self.by_policy()))
+            }
+            Err(malformed) => Err(Err(self.malformed(malformed.to_string()))),
+        }
+    }
+
+    /// No Envoy sends this, so no client can make it happen.
+    fn malformed(&self, message: String) -> Failure {
+        self.events.malformed.increment(1);
+        Failure { code: Code::InvalidArgument, message: message.into() }
+    }
+
     /// The rule of each descriptor.
     fn find<'r>(&self, domain: Option<&'r Domain>, request: &Request<'_>) -> SmallVec<[Found<'r>; 2]> {
         let Some(domain) = domain else { return request.descriptors.iter().map(|_| Found::default()).collect() };
@@ -84,12 +96,22 @@ impl RateLimitService {
             answer.finish()
         })
     }
+}
 
-    /// No Envoy sends this, so no client can make it happen.
-    fn malformed(&self, message: String) -> Failure {
-        self.events.malformed.increment(1);
-        Failure { code: Code::InvalidArgument, message: message.into() }
-    }
+/// Envoy's own failure mode decides what happens without rules.
+fn no_rules() -> Failure {
+    Failure { code: Code::Unavailable, message: "no rules were ever loaded".into() }
+}
+
+/// Room to write an answer in, kept by each core so that answers share allocations.
+#[derive(Default)]
+struct Room {
+    answer: BytesMut,
+    scratch: Vec<u8>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
 }
 
 impl Events for ServerEvents {
@@ -115,15 +137,4 @@ impl Events for ServerEvents {
     fn too_large(&self) {
         self.oversized.increment(1);
     }
-}
-
-/// Room to write an answer in, kept by each core so that answers share allocations.
-#[derive(Default)]
-struct Room {
-    answer: BytesMut,
-    scratch: Vec<u8>,
-}
-
-thread_local! {
-    static ROOM: RefCell<Room> = RefCell::default();
 }
