@@ -61,7 +61,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 impl Compiled {
     fn summary(&self) -> String {
-        let rules = &self.rules;
-        format!("{} domain(s), {} rule(s), {} limit(s)", rules.domains.len(), rules.rule_count, rules.limit_count)
+        let (rules, limits) = self.rules.given();
+        format!("{} domain(s), {rules} rule(s), {limits} limit(s)", self.rules.domains.len())
     }
 }

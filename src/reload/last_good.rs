@@ -78,8 +78,7 @@ impl LastGood {
         let Kept { files, lists } = serde_json::from_slice(&text)
             .inspect_err(|error| warn!(%error, file = %path.display(), "the last good rules cannot be read"))
             .ok()?;
-        let rule_file =
-            |KeptFile { name, path, text }| RuleFile { name: name.into(), path, text: text.into_bytes() };
+        let rule_file = |KeptFile { name, path, text }| RuleFile { name: name.into(), path, text: text.into_bytes() };
         Some(Reading {
             files: files.into_iter().map(rule_file).collect(),
             lists: lists.into_iter().map(|list| (list.path, Some(list.text.into_bytes()))).collect(),

@@ -186,13 +186,14 @@ impl Reload {
             tracing::warn!("{warning}");
         }
         let Compiled { rules, responses, warnings } = compiled;
+        let (rule_count, limit_count) = rules.given();
         RulesLoaded {
             generation: state.generation,
             hash: &hash,
             files: reading.files.len(),
             domains: rules.domains.len(),
-            rules: rules.rule_count,
-            limits: rules.limit_count,
+            rules: rule_count,
+            limits: limit_count,
             warnings: warnings.len(),
             as_on_disk: stand == Stand::AsOnDisk,
         }

@@ -12,8 +12,8 @@ pub struct RulesLoaded<'a> {
     pub hash: &'a str,
     pub files: usize,
     pub domains: usize,
-    pub rules: u32,
-    pub limits: u32,
+    pub rules: usize,
+    pub limits: usize,
     pub warnings: usize,
     /// False for the last good rules, which serve because the files as they stand were refused: no reload succeeded.
     pub as_on_disk: bool,
@@ -28,7 +28,7 @@ impl RulesLoaded<'_> {
             telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(1.0);
         }
         telemetry.gauge(&metrics::CONFIG_GENERATION, &[]).set(self.generation as f64);
-        telemetry.gauge(&metrics::RULES, &[]).set(f64::from(self.rules));
+        telemetry.gauge(&metrics::RULES, &[]).set(self.rules as f64);
         *telemetry.rules_hash.lock() = Some(self.hash.to_owned());
     }
 }
