@@ -54,6 +54,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    // First of all: a signal that comes while rules are loaded is heeded then, instead of killing the process.
+    let signals = Signals::new()?;
     let clock = Clock;
     let started = clock.stopwatch();
     let telemetry = Telemetry::new(settings.cores);
@@ -114,7 +116,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         drain_grace: settings.drain_deadline.saturating_sub(settings.drain_delay),
         ..grpc::Settings::default()
     };
-    let drain = told_to_stop(Signals::new()?, settings.drain_delay, &health, &reload);
+    let drain = told_to_stop(signals, settings.drain_delay, &health, &reload);
     let served = grpc::run(grpc, service, grpc_settings, drain).await.context("serving gRPC");
 
     // Probes and metrics go last, so that the end can be watched.

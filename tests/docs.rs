@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use tallygate::{
-    config::{Compiled, DomainDefaults, RuleFile, compile},
+    config::{Compiled, DomainDefaults, RuleFile, compile, settings},
     decision::{Decision, decide, plan},
     render::{
         collect::{Collected, CollectedField},
@@ -13,6 +13,7 @@ use tallygate::{
     request::{Descriptor, Entry, Request, RequestLimit},
     rules::identity::HashKey,
     store::memory::Memory,
+    telemetry::metrics::{self, Kind},
     units::{Nanos, Timestamp},
 };
 
@@ -269,5 +270,37 @@ fn a_wrong_expectation_is_found() {
         [("OK | 1/3", vec![]), ("OK | 2/3", vec!["< RateLimit: 6"]), ("OK | 2/3", vec!["meta limit=33"])]
     {
         assert!(differs(answer, expected, &extras).is_some(), "{expected} {extras:?}");
+    }
+}
+
+/// Every page that lists a table of the code holds just that table: what is added there is documented, or fails here.
+#[test]
+fn the_pages_of_settings_and_metrics_list_what_there_is() {
+    let settings = settings::ALL.iter().map(|setting| {
+        let flag = setting.key.replace('_', "-");
+        let environment: Vec<String> = setting.env.iter().map(|name| format!("`{name}`")).collect();
+        let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        format!("| `{}` | `--{flag}` | {} | {default} | {} |\n", setting.key, environment.join(", "), setting.help)
+    });
+    let metrics = metrics::ALL.iter().map(|metric| {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge | Kind::Info => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help)
+    });
+    for (page, head, rows) in [
+        (
+            "settings.md",
+            "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
+            settings.collect::<String>(),
+        ),
+        ("metrics.md", "| metric | kind | labels | meaning |\n|---|---|---|---|\n", metrics.collect()),
+    ] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).expect("a page");
+        let table = format!("\n{head}{rows}\n");
+        assert!(text.contains(&table), "the table of docs/{page} should be{table}");
     }
 }

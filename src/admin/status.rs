@@ -9,12 +9,13 @@ use super::Admin;
 pub async fn status(State(admin): State<Admin>) -> Json<Value> {
     let generation = admin.live.snapshot();
     let rules = generation.as_ref().map(|generation| {
+        let (rules, limits) = generation.rules.given();
         json!({
             "generation": generation.number,
             "hash": generation.hash,
             "domains": generation.rules.domains.len(),
-            "rules": generation.rules.rule_count,
-            "limits": generation.rules.limit_count,
+            "rules": rules,
+            "limits": limits,
         })
     });
     Json(json!({

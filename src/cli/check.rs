@@ -1,6 +1,9 @@
 //! `tallygate check`: every error and warning of a set of rule files.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
@@ -39,8 +42,12 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     for diagnostic in &diagnostics {
         let source = files.iter().find(|file| file.name == diagnostic.file);
-        let text = source.map(|file| String::from_utf8_lossy(&file.text));
-        println!("{}\n", diagnostic.draw(text.as_deref().unwrap_or_default()));
+        // What is none of the rule files is a list that one of them names.
+        let text = match source {
+            Some(file) => file.text.clone(),
+            None => directory::read_bounded(Path::new(&*diagnostic.file)).unwrap_or_default(),
+        };
+        println!("{}", diagnostic.draw(&String::from_utf8_lossy(&text)));
     }
     let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -54,7 +61,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 impl Compiled {
     fn summary(&self) -> String {
-        let rules = &self.rules;
-        format!("{} domain(s), {} rule(s), {} limit(s)", rules.domains.len(), rules.rule_count, rules.limit_count)
+        let (rules, limits) = self.rules.given();
+        format!("{} domain(s), {rules} rule(s), {limits} limit(s)", self.rules.domains.len())
     }
 }

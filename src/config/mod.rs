@@ -112,6 +112,11 @@ pub fn compile(
         let said = report.len();
         let documents = yaml::documents(number, &file.text, &mut report);
         unread.whole_parts |= report.len() > said;
+        // Also what an editor or a full disk leaves of a file: without this it would lift every limit in it.
+        if documents.is_empty() && report.len() == said {
+            let help = "begin with `domain: shop`, or delete the file".to_owned();
+            report.error_help(Spot { file: number, line: 1, column: 1 }, "the file is empty", help);
+        }
         for document in documents {
             let lists = Lists { read: &mut *read_list, beside: &file.path, beside_name: Path::new(&*file.name) };
             let (drafts, looks, unread) = (&mut drafts, &mut looks, &mut unread);

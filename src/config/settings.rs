@@ -1,7 +1,7 @@
 //! Settings: everything that is not a rule. One table makes the flags, the environment variables, the keys of the
 //! settings file and the documentation; a flag beats the environment, which beats the file, which beats the default.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
@@ -181,12 +181,24 @@ pub enum SettingsError {
     NotYaml { file: String, error: String },
     #[error("the settings file {file} has an unknown key `{key}`{}", suggestion(.key))]
     UnknownKey { file: String, key: String },
+    #[error("the settings file {file}: `{key}` is a list or a map: expected one value")]
+    NotOneValue { file: String, key: String },
     #[error("setting `{key}` (from {from}) is `{value}`: expected {expected}")]
     Bad { key: &'static str, from: Source, value: String, expected: &'static str },
 }
 
-fn suggestion(key: &str) -> String {
-    did_you_mean(key, ALL.iter().map(|setting| setting.key)).map(|help| format!("; {help}")).unwrap_or_default()
+fn suggestion(key: \&str) -> String {
+    let near = did_you_mean(\&key.replace(\'-\', "_"), ALL.iter().map(|setting| setting.key));
+    near.map(|question| format!("; {question}")).unwrap_or_default()
+}
+
+/// `value` as people may see it: the password in a URL (`redis://user:password@host`) is nobody\'s business.
+fn masked(value: \&str) -> Cow<\'_, str> {
+    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once(\'@\')?.1)));
+    match parts {
+        Some((scheme, host)) => format!("{scheme}://***@{host}").into(),
+        None => value.into(),
+    }
 }
 
 impl RawSettings {
@@ -223,23 +235,25 @@ impl RawSettings {
             Err(error) if source == Source::Default && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(SettingsError::Unreadable { file, error: error.to_string() }),
         };
-        let values: Option<BTreeMap<String, FileValue>> = serde_yaml::from_str(&text)
+        let values: Option<BTreeMap<String, Option<FileValue>>> = serde_yaml::from_str(&text)
             .map_err(|error| SettingsError::NotYaml { file: file.clone(), error: error.to_string() })?;
         for (key, value) in values.unwrap_or_default() {
             let known = self.0.iter_mut().find(|(name, _)| **name == key && key != "settings");
             let Some((_, slot)) = known else { return Err(SettingsError::UnknownKey { file, key }) };
+            let Some(value) = value else { continue };
+            let Some(text) = value.text() else { return Err(SettingsError::NotOneValue { file, key }) };
             if slot.1 == Source::Default {
-                *slot = (value.to_string(), Source::File);
+                *slot = (text, Source::File);
             }
         }
         Ok(())
     }
 
-    /// Every setting: key, value and where it came from, in the order of the table.
-    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &str, Source)> {
+    /// Every setting: key, value (without passwords) and where it came from, in the order of the table.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>, Source)> {
         ALL.iter().map(|setting| {
             let (value, source) = &self.0[setting.key];
-            (setting.key, value.as_str(), *source)
+            (setting.key, masked(value), *source)
         })
     }
 
@@ -265,7 +279,7 @@ impl RawSettings {
             cores: check.cores(),
             drain_delay: check.duration("drain_delay"),
             drain_deadline: check.duration("drain_deadline"),
-            log_level: check.text("log_level"),
+            log_level: check.log_level(),
             log_format: check.log_format(),
         };
         check.parse("store", "`memory` (Redis is not available yet)", |text| (text == "memory").then_some(()));
@@ -288,7 +302,7 @@ impl Check<'_> {
         let (value, from) = &self.raw.0[key];
         let parsed = parse(value.trim());
         if parsed.is_none() {
-            self.errors.push(SettingsError::Bad { key, from: *from, value: value.clone(), expected });
+            self.errors.push(SettingsError::Bad { key, from: *from, value: masked(value).into_owned(), expected });
         }
         parsed
     }
@@ -305,6 +319,18 @@ impl Check<'_> {
             Some(0) | None => all.min(bounds::CORES_MAX),
             Some(cores) => cores,
         }
+    }
+
+    fn log_level(&mut self) -> String {
+        // A bare word that is no level would be taken for a target, and everything else would go unsaid.
+        let level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+        let good = |part: &str| level(part) || part.contains('=') || part.starts_with("tallygate");
+        let parse = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            text.split(',').map(str::trim).all(good).then_some(text)
+        };
+        let expected = "`error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter such as `info,h2=debug`";
+        self.parse("log_level", expected, parse).unwrap_or_default()
     }
 
     fn log_format(&mut self) -> LogFormat {
@@ -357,16 +383,22 @@ fn parse_duration(text: &str) -> Option<Duration> {
 enum FileValue {
     Bool(bool),
     Number(u64),
+    Negative(i64),
+    Float(f64),
     Text(String),
+    NoScalar(serde::de::IgnoredAny),
 }
 
-impl fmt::Display for FileValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(value) => value.fmt(f),
-            Self::Number(value) => value.fmt(f),
-            Self::Text(value) => value.fmt(f),
-        }
+impl FileValue {
+    fn text(self) -> Option<String> {
+        Some(match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Number(value) => value.to_string(),
+            Self::Negative(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(value) => value,
+            Self::NoScalar(_) => return None,
+        })
     }
 }
 
@@ -426,6 +458,34 @@ mod tests {
     fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
         let error = gather(&[], &[], Some("count-denied: true")).expect_err("unknown").to_string();
         assert!(error.ends_with("has an unknown key `count-denied`; did you mean `count_denied`?"), "{error}");
+        let error = gather(&[], &[], Some("drain_dealy: 1s")).expect_err("unknown").to_string();
+        assert!(error.ends_with("did you mean `drain_delay`?"), "{error}");
+    }
+
+    #[test]
+    fn values_of_the_file_are_single_ones_and_a_bad_one_is_named() {
+        for (file, expected) in [
+            ("cores: -1", "setting `cores` (from file) is `-1`: expected a number from 0 to 256"),
+            ("drain_delay: 1.5", "setting `drain_delay` (from file) is `1.5`: expected a duration"),
+            ("log_level: verbose", "setting `log_level` (from file) is `verbose`: expected `error`, `warn`"),
+            ("cores: [1]", "`cores` is a list or a map: expected one value"),
+        ] {
+            let error = match gather(&[], &[], Some(file)) {
+                Ok(raw) => raw.check().expect_err(file)[0].to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(gather(&[], &[], Some("state:")).expect("null is absent").check().is_ok());
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let raw = gather(&[("store", "redis://me:p@ss@host:6379")], &[], None).expect("gathers");
+        let shown: Vec<String> = raw.rows().map(|(_, value, _)| value.into_owned()).collect();
+        assert!(shown.contains(&"redis://***@host:6379".to_owned()), "{shown:?}");
+        let error = raw.check().expect_err("not available yet")[0].to_string();
+        assert!(error.contains("is `redis://***@host:6379`"), "{error}");
     }
 
     #[test]

@@ -36,8 +36,9 @@ pub enum ReadError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     pub files: Vec<RuleFile>,
-    /// What rules name beside themselves (`values_file`, `cidr_file`), as far as it was known.
-    pub lists: BTreeMap<PathBuf, Vec<u8>>,
+    /// What rules name beside themselves (`values_file`, `cidr_file`), as far as it was known; None is what could not
+    /// be read, and is watched too: it may come.
+    pub lists: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 /// What the file system says of the files, without looking into them.
@@ -78,7 +79,9 @@ impl Reading {
         }
         for (path, text) in &self.lists {
             add(path.as_os_str().as_bytes());
-            add(text);
+            // An absent list is not an empty one.
+            add(&[u8::from(text.is_some())]);
+            add(text.as_deref().unwrap_or_default());
         }
         let mut text = String::with_capacity(32);
         write!(text, "{:032x}", hasher.finish128().as_u128()).expect("a String can be written to");
@@ -119,9 +122,7 @@ fn read(path: &Path, lists: &[PathBuf]) -> Result<Reading, ReadError> {
         reading.files.push(RuleFile { name: file.to_string_lossy().into(), path: file, text });
     }
     for list in lists {
-        if let Ok(text) = read_bounded(list) {
-            reading.lists.insert(list.clone(), text);
-        }
+        reading.lists.insert(list.clone(), read_bounded(list).ok());
     }
     Ok(reading)
 }

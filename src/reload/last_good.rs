@@ -1,11 +1,15 @@
 //! The last rule files that loaded, kept in the state directory: what serves when the service starts beside files that
 //! do not load.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::directory::Reading;
 use crate::config::RuleFile;
 
 const FILE: &str = "last-good-rules.json";
@@ -16,12 +20,41 @@ pub struct LastGood {
     directory: Option<PathBuf>,
 }
 
-/// One file, as it is kept.
+/// Everything that was read, as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    files: Vec<KeptFile>,
+    /// What the rules name beside themselves: without it they would not load.
+    lists: Vec<KeptFile>,
+}
+
+/// One file, as it is kept.
+#[derive(Serialize, Deserialize)]
+struct KeptFile {
     name: String,
     path: PathBuf,
-    text: String,
+    text: Text,
+}
+
+/// Rule files are text; lists of values may be any bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Utf8(String),
+    Bytes(Vec<u8>),
+}
+
+impl Text {
+    fn new(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Utf8)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Utf8(text) => text.into_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 impl LastGood {
@@ -29,43 +62,41 @@ impl LastGood {
         Self { directory }
     }
 
-    /// Keeps `files`, whole or not at all. That it cannot be done is said, and disturbs nothing else.
-    pub fn keep(&self, files: &[RuleFile]) {
+    /// Keeps what was read, whole or not at all. That it cannot be done is said, and disturbs nothing else.
+    pub fn keep(&self, reading: &Reading) {
         if let Some(directory) = &self.directory
-            && let Err(error) = write(directory, files)
+            && let Err(error) = write(directory, reading)
         {
             warn!(%error, file = %directory.join(FILE).display(), "the last good rules could not be kept");
         }
     }
 
     /// What was kept, if anything was.
-    pub fn load(&self) -> Option<Vec<RuleFile>> {
+    pub fn load(&self) -> Option<Reading> {
         let path = self.directory.as_ref()?.join(FILE);
         let text = fs::read(&path).ok()?;
-        match serde_json::from_slice::<Vec<Kept>>(&text) {
-            Ok(kept) => Some(
-                kept.into_iter()
-                    .map(|Kept { name, path, text }| RuleFile { name: name.into(), path, text: text.into_bytes() })
-                    .collect(),
-            ),
-            Err(error) => {
-                warn!(%error, file = %path.display(), "the last good rules cannot be read");
-                None
-            }
-        }
+        let Kept { files, lists } = serde_json::from_slice(&text)
+            .inspect_err(|error| warn!(%error, file = %path.display(), "the last good rules cannot be read"))
+            .ok()?;
+        let rule_file = |KeptFile { name, path, text }| RuleFile { name: name.into(), path, text: text.into_bytes() };
+        Some(Reading {
+            files: files.into_iter().map(rule_file).collect(),
+            lists: lists.into_iter().map(|list| (list.path, Some(list.text.into_bytes()))).collect(),
+        })
     }
 }
 
-fn write(directory: &std::path::Path, files: &[RuleFile]) -> io::Result<()> {
-    let kept: Vec<Kept> = files
-        .iter()
-        .map(|file| Kept {
-            name: file.name.to_string(),
-            path: file.path.clone(),
-            text: String::from_utf8_lossy(&file.text).into_owned(),
-        })
-        .collect();
-    let text = serde_json::to_vec(&kept)?;
+fn write(directory: &Path, reading: &Reading) -> io::Result<()> {
+    let kept = |name: &str, path: &Path, text: &[u8]| KeptFile {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        text: Text::new(text.to_vec()),
+    };
+    let lists = reading.lists.iter().filter_map(|(path, text)| Some(kept("", path, text.as_deref()?)));
+    let text = serde_json::to_vec(&Kept {
+        files: reading.files.iter().map(|file| kept(&file.name, &file.path, &file.text)).collect(),
+        lists: lists.collect(),
+    })?;
     // A name of its own, then a rename: a crash leaves the old file or the new one.
     let unfinished = directory.join(format!("{FILE}.{}", std::process::id()));
     fs::write(&unfinished, text)?;
@@ -77,14 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_comes_back() {
+    fn what_is_kept_comes_back_with_its_lists() {
         let directory = tempfile::tempdir().unwrap();
         let last_good = LastGood::new(Some(directory.path().to_owned()));
         assert!(last_good.load().is_none());
         let file = RuleFile { name: "a".into(), path: "a".into(), text: b"domain: a".to_vec() };
-        last_good.keep(std::slice::from_ref(&file));
-        let loaded = last_good.load().unwrap();
-        assert_eq!((&loaded[0].name, &loaded[0].text), (&file.name, &file.text));
+        let lists = [("text", &b"x"[..]), ("bytes", b"\xff\n")].map(|(path, text)| (path.into(), Some(text.to_vec())));
+        let reading = Reading { files: vec![file], lists: lists.into() };
+        last_good.keep(&reading);
+        assert_eq!(last_good.load(), Some(reading));
         fs::write(directory.path().join(FILE), "[{").unwrap();
         assert!(last_good.load().is_none());
     }

@@ -43,6 +43,9 @@ pub struct Reload {
     telemetry: Arc<Telemetry>,
     last_good: last_good::LastGood,
     state: Mutex<State>,
+    /// Held from reading to going live: of two loads at once (a look and a SIGHUP) the older could go live last, and
+    /// stay.
+    loading: Mutex<()>,
 }
 
 /// What was seen last.
@@ -60,6 +63,15 @@ struct State {
     retired: Vec<Arc<Generation>>,
 }
 
+/// Which rules go live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// Those of the files as they stand.
+    AsOnDisk,
+    /// Older ones, because the files as they stand are refused.
+    LastGood,
+}
+
 impl Reload {
     pub fn new(
         path: PathBuf,
@@ -69,7 +81,7 @@ impl Reload {
         health: Arc<Health>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { path, defaults, live, health, telemetry, last_good, state: Mutex::default() }
+        Self { path, defaults, live, health, telemetry, last_good, state: Mutex::default(), loading: Mutex::default() }
     }
 
     /// Loads the rules for the first time. Where they cannot be used, the last good ones of the state directory serve;
@@ -78,11 +90,10 @@ impl Reload {
         if self.load(true) {
             return;
         }
-        let Some(files) = self.last_good.load() else { return };
-        let mut reading = Reading { files, ..Reading::default() };
+        let Some(mut reading) = self.last_good.load() else { return };
         if let Ok(compiled) = self.compile(&mut reading) {
             tracing::warn!("serving the last good rules, from the state directory");
-            self.go_live(&reading, reading.hash(), compiled);
+            self.go_live(&reading, reading.hash(), compiled, Stand::LastGood);
         }
     }
 
@@ -103,6 +114,7 @@ impl Reload {
 
     /// Returns whether the rules as they stand are live.
     fn load(&self, read_anyway: bool) -> bool {
+        let _alone = self.loading.lock();
         let mut state = self.state.lock();
         state.retired.retain(|generation| Arc::strong_count(generation) > 1);
         let lists = state.lists.clone();
@@ -141,8 +153,8 @@ impl Reload {
         drop(state);
         match compiled {
             Ok(compiled) => {
-                self.last_good.keep(&reading.files);
-                self.go_live(&reading, hash, compiled);
+                self.last_good.keep(&reading);
+                self.go_live(&reading, hash, compiled, Stand::AsOnDisk);
                 true
             }
             Err(diagnostics) => {
@@ -159,28 +171,31 @@ impl Reload {
         let named = &mut reading.lists;
         compile(&reading.files, self.defaults, &mut |path: &Path| {
             let text = match known.get(path) {
-                Some(text) => text.clone(),
-                None => directory::read_bounded(path)?,
+                Some(Some(text)) => Ok(text.clone()),
+                Some(None) | None => directory::read_bounded(path),
             };
-            Ok(named.entry(path.to_owned()).or_insert(text).clone())
+            named.entry(path.to_owned()).or_insert_with(|| text.as_ref().ok().cloned());
+            text
         })
     }
 
-    fn go_live(&self, reading: &Reading, hash: String, compiled: Compiled) {
+    fn go_live(&self, reading: &Reading, hash: String, compiled: Compiled, stand: Stand) {
         let mut state = self.state.lock();
         state.generation += 1;
         for warning in &compiled.warnings {
             tracing::warn!("{warning}");
         }
         let Compiled { rules, responses, warnings } = compiled;
+        let (rule_count, limit_count) = rules.given();
         RulesLoaded {
             generation: state.generation,
             hash: &hash,
             files: reading.files.len(),
             domains: rules.domains.len(),
-            rules: rules.rule_count,
-            limits: rules.limit_count,
+            rules: rule_count,
+            limits: limit_count,
             warnings: warnings.len(),
+            as_on_disk: stand == Stand::AsOnDisk,
         }
         .emit(&self.telemetry);
         let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);

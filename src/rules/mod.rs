@@ -33,6 +33,14 @@ pub struct Rules {
     pub limit_count: u32,
 }
 
+impl Rules {
+    /// How many rules and limits the files give, for people: without those that stand in for limits of requests.
+    pub fn given(&self) -> (usize, usize) {
+        let rules = || self.domains.values().flat_map(|domain| &domain.rules);
+        (rules().count(), rules().map(|rule| rule.limits.len()).sum())
+    }
+}
+
 /// All rules of one domain.
 #[derive(Debug)]
 pub struct Domain {

@@ -94,6 +94,9 @@ impl Decisions {
     }
 
     fn of_limit(&self, domain: &Domain, rule: &Rule, limit: &RuleLimit, fits: bool) -> &Counter {
+        // A limit that came with the request has one cell, whichever rule it replaced.
+        let of_request = domain.request_rule.limits.iter().any(|own| own.id == limit.id);
+        let rule = if of_request { &domain.request_rule } else { rule };
         let cells = &self.limits[limit.id as usize];
         let (cell, outcome) = match (fits, limit.shadow) {
             (true, _) => (&cells.accepted, "accepted"),

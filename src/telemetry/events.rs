@@ -5,26 +5,30 @@ use tracing::{error, info, warn};
 
 use super::{Telemetry, metrics};
 
-/// The rule files as they stand went live.
+/// A set of rules went live.
 #[derive(Debug)]
 pub struct RulesLoaded<'a> {
     pub generation: u64,
     pub hash: &'a str,
     pub files: usize,
     pub domains: usize,
-    pub rules: u32,
-    pub limits: u32,
+    pub rules: usize,
+    pub limits: usize,
     pub warnings: usize,
+    /// False for the last good rules, which serve because the files as they stand were refused: no reload succeeded.
+    pub as_on_disk: bool,
 }
 
 impl RulesLoaded<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
-        let Self { generation, hash, files, domains, rules, limits, warnings } = self;
+        let Self { generation, hash, files, domains, rules, limits, warnings, as_on_disk } = self;
         info!(generation, hash, files, domains, rules, limits, warnings, "rules are live");
-        telemetry.counter(&metrics::RELOADS, &[("result", "success")]).increment(1);
-        telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(1.0);
+        if *as_on_disk {
+            telemetry.counter(&metrics::RELOADS, &[("result", "success")]).increment(1);
+            telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(1.0);
+        }
         telemetry.gauge(&metrics::CONFIG_GENERATION, &[]).set(self.generation as f64);
-        telemetry.gauge(&metrics::RULES, &[]).set(f64::from(self.rules));
+        telemetry.gauge(&metrics::RULES, &[]).set(self.rules as f64);
         *telemetry.rules_hash.lock() = Some(self.hash.to_owned());
     }
 }

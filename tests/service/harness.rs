@@ -1,0 +1,238 @@
+//! A service that a test starts in a folder of its own, on ports that the system chooses, and what is asked of it.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tallygate::grpc::proto::{
+    RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+    rate_limit_descriptor::{Entry, RateLimitOverride},
+    rate_limit_service_client::RateLimitServiceClient,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::client::{Response, get};
+
+/// How long anything may take that should take milliseconds: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder with rule files, and what belongs to them.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        folder
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+}
+
+/// The program, with the folder's rules and nothing of this machine's environment.
+pub fn command(folder: &Folder) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tallygate"));
+    let state = folder.path(".state");
+    command.env_clear().current_dir(folder.0.path()).stdin(Stdio::null());
+    command.env("TALLYGATE_RULES", folder.0.path()).env("TALLYGATE_STATE", state);
+    command
+}
+
+/// A service that ends with the test.
+pub struct Service {
+    running: Running,
+    runtime: Runtime,
+    channel: Channel,
+    http: u16,
+    admin: u16,
+    /// Holds the log, and outlives the service.
+    _scratch: TempDir,
+}
+
+impl Service {
+    /// Starts it and waits until it has said where it listens.
+    pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = scratch.path().join("log");
+        let mut serve = command(folder);
+        if !arguments.contains(&"--grpc") {
+            serve.args(["--grpc", "127.0.0.1:0"]);
+        }
+        if !arguments.contains(&"--drain-delay") {
+            serve.args(["--drain-delay", "0s"]);
+        }
+        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]).args(arguments);
+        let child = serve.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut running = Running { child, log };
+        let mut told = None;
+        eventually("it says where it listens", || {
+            let ended = running.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended instead: {ended:?}");
+            told = addresses(&running.log());
+            told.is_some()
+        });
+        let [grpc, http, admin] = told.unwrap();
+        let port = |address: String| address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let address = if grpc.starts_with("unix:") { grpc } else { format!("http://{grpc}") };
+        let channel = runtime.block_on(async { Endpoint::from_shared(address).unwrap().connect_lazy() });
+        Self { running, runtime, channel, http: port(http), admin: port(admin), _scratch: scratch }
+    }
+
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.running.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut ended = None;
+        eventually("it ends", || {
+            ended = self.running.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap().code()
+    }
+
+    pub fn try_get(&self, path: &str) -> Option<Response> {
+        get(path).try_send(self.http).ok()
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        get(path).send(self.http)
+    }
+
+    pub fn until_ready(&self) {
+        eventually("it is ready", || self.try_get("/readyz").is_some_and(|answer| answer.status == 200));
+    }
+
+    pub fn metrics(&self) -> String {
+        self.get("/metrics").text().to_owned()
+    }
+
+    /// The value of one series: its name, with its labels if it has any.
+    pub fn metric(&self, series: &str) -> String {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{series} is missing in\n{metrics}")).to_owned()
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_slice(&get("/v1/status").send(self.admin).body).unwrap()
+    }
+
+    pub fn hash(&self) -> String {
+        self.status()["rules"]["hash"].as_str().unwrap().to_owned()
+    }
+
+    /// What gRPC's health service says of the rate-limit service.
+    pub fn health(&self) -> &'static str {
+        let service = "envoy.service.ratelimit.v3.RateLimitService".to_owned();
+        let mut client = HealthClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(client.check(HealthCheckRequest { service }));
+        answer.map_or("no answer", |answer| ServingStatus::as_str_name(&answer.into_inner().status()))
+    }
+
+    pub fn call(&self, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
+        let mut client = RateLimitServiceClient::new(self.channel.clone());
+        self.runtime.block_on(client.should_rate_limit(request)).map(tonic::Response::into_inner)
+    }
+
+    /// Asks with one descriptor of one entry.
+    pub fn ask(&self, key: &str, value: &str) -> Result<RateLimitResponse, Status> {
+        self.call(request(vec![descriptor(key, value)]))
+    }
+
+    /// The limit that is in force for `(k=v)`, by a look.
+    pub fn limit(&self) -> u32 {
+        let mut look = request(vec![descriptor("k", "v")]);
+        look.descriptors[0].hits_addend = Some(0);
+        let Ok(answer) = self.call(look) else { return 0 };
+        answer.statuses[0].current_limit.as_ref().map_or(0, |limit| limit.requests_per_unit)
+    }
+
+    pub fn until_limit(&self, limit: u32) {
+        eventually(&format!("the limit is {limit}"), || self.limit() == limit);
+    }
+}
+
+/// The process; what it logged is shown where the test fails.
+struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error says that it has ended already, which is all that is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- its log\n{}", self.log());
+        }
+    }
+}
+
+/// What the line about listening says: gRPC, HTTP, admin.
+fn addresses(log: &str) -> Option<[String; 3]> {
+    let line = log.split_inclusive('\n').find(|line| line.contains(" listening ") && line.ends_with('\n'))?;
+    let field = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+    Some([field("grpc=")?, field("http=")?, field("admin=")?])
+}
+
+pub fn request(descriptors: Vec<RateLimitDescriptor>) -> RateLimitRequest {
+    RateLimitRequest { domain: b"shop".to_vec(), descriptors, hits_addend: 0 }
+}
+
+pub fn descriptor(key: &str, value: &str) -> RateLimitDescriptor {
+    let entry = Entry { key: key.into(), value: value.into() };
+    RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() }
+}
+
+/// A limit that comes with the request: so many a day.
+pub fn limit(requests_per_unit: u32) -> RateLimitOverride {
+    RateLimitOverride { requests_per_unit, unit: 4, unit_multiplier: None }
+}
+
+/// Asks until `true`; fails the test with `what` when patience is at its end.
+#[expect(clippy::disallowed_methods, reason = "a test of real processes waits in real time")]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
