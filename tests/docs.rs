@@ -177,7 +177,7 @@ fn status(status: &tallygate::decision::Status<'_>) -> String {
         (Some(figure), refused) => {
             let over = if refused { "over " } else { "" };
             let wait = if refused { format!(" in {}", figure.reset_secs) } else { String::new() };
-            format!("{over}{}/{}{wait}", figure.remaining, figure.limit.limit.count)
+            format!("{over}{}/{}{wait}", figure.remaining, figure.limit.limit.capacity())
         }
     }
 }

@@ -101,7 +101,7 @@ impl Table<'_, '_> {
         let mut all_fit = true;
         for index in group.clone() {
             let charge = &self.charges.list[index];
-            list[index].fits = charge.limit.has_room(self.counter(index), room_asked(charge));
+            list[index].fits = charge.limit.has_room(self.counter(index), self.now, room_asked(charge));
             all_fit &= list[index].fits;
         }
         for index in group {
@@ -188,8 +188,8 @@ impl Table<'_, '_> {
         let charge = &self.charges.list[index];
         let counter = &mut self.counters[self.slot_of[index] as usize];
         match charge.ask {
-            Ask::Take(hits) => *counter = charge.limit.take(*counter, hits),
-            Ask::GiveBack(hits) => *counter = charge.limit.give_back(*counter, hits),
+            Ask::Take(hits) => *counter = charge.limit.take(*counter, self.now, hits),
+            Ask::GiveBack(hits) => *counter = charge.limit.give_back(*counter, self.now, hits),
             Ask::Look => {}
         }
     }

@@ -14,32 +14,90 @@ use crate::{
 /// Windows of ten and of thirty seconds, so that several edges fall into a history.
 const LENGTHS: [u64; 2] = [10, 30];
 
+/// What flows into a token bucket in such a window: the same for all rows, or who looks would decide how fast it drains.
+const FLOWS: [u64; 2] = [7, 11];
+
+/// How the two windows of every counter count.
+type Kinds = [Kind; 2];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Fixed,
+    Sliding,
+    Bucket,
+}
+
 /// One request as a test writes it: for each descriptor its counter, role, number, ask.
 #[derive(Clone, Debug)]
 struct Row {
     counter: usize,
     role: Role,
-    /// The number of its limit in either window.
+    /// The number of its limit in either window; the burst of a bucket.
     counts: [u64; 2],
     ask: Ask,
 }
 
 /// Everything that was ever charged: (second, hits) for each counter and window, in order.
-#[derive(Default, Clone)]
-struct History(HashMap<(usize, usize), Vec<(u64, i128)>>);
+#[derive(Clone)]
+struct History {
+    kinds: Kinds,
+    events: HashMap<(usize, usize), Vec<(u64, i128)>>,
+}
 
 impl History {
+    fn new(kinds: Kinds) -> Self {
+        Self { kinds, events: HashMap::new() }
+    }
+
+    /// The hits that count now, rounded up.
     fn used(&self, counter: (usize, usize), now: u64) -> u64 {
-        let window = now / LENGTHS[counter.1];
+        let length = i128::from(LENGTHS[counter.1]);
+        let used = match self.kinds[counter.1] {
+            Kind::Fixed => self.window(counter, now, 0),
+            Kind::Sliding => {
+                let reach = length - i128::from(now % LENGTHS[counter.1]);
+                let older = self.window(counter, now, 1) * reach;
+                self.window(counter, now, 0) + (older + length - 1) / length
+            }
+            Kind::Bucket => (self.level(counter, now) + length - 1) / length,
+        };
+        u64::try_from(used.min(i128::from(u64::MAX))).expect("never below zero")
+    }
+
+    /// The hits of the window so many before the present one.
+    fn window(&self, counter: (usize, usize), now: u64, back: u64) -> i128 {
+        let window = now / LENGTHS[counter.1] - back;
         let in_window = |&&(at, _): &&(u64, i128)| at / LENGTHS[counter.1] == window;
-        let sum = self.0.get(&counter).into_iter().flatten().filter(in_window).map(|(_, hits)| hits).sum::<i128>();
-        u64::try_from(sum.min(i128::from(u64::MAX))).expect("never below zero")
+        self.events.get(&counter).into_iter().flatten().filter(in_window).map(|(_, hits)| hits).sum()
+    }
+
+    /// The hits in a bucket, in units of 1/length, found by playing everything that happened to it.
+    fn level(&self, counter: (usize, usize), now: u64) -> i128 {
+        let (length, flow) = (i128::from(LENGTHS[counter.1]), i128::from(FLOWS[counter.1]));
+        let (mut level, mut last) = (0, 0);
+        for &(at, hits) in self.events.get(&counter).into_iter().flatten().chain([&(now, 0)]) {
+            level = (level - i128::from(at - last) * flow).max(0) + hits * length;
+            (level, last) = (level.max(0), at);
+        }
+        level
     }
 
     fn add(&mut self, counter: (usize, usize), now: u64, hits: i128) {
-        let used = i128::from(self.used(counter, now));
-        let hits = hits.clamp(-used, i128::from(u64::MAX) - used);
-        self.0.entry(counter).or_default().push((now, hits));
+        let length = LENGTHS[counter.1];
+        let most = i128::from(u64::MAX);
+        let mut events = Vec::new();
+        match self.kinds[counter.1] {
+            Kind::Bucket => events.push((now, hits.min(most - self.level(counter, now) / i128::from(length)))),
+            kind => {
+                let used = self.window(counter, now, 0);
+                events.push((now, hits.clamp(-used, most - used)));
+                if kind == Kind::Sliding {
+                    let older = self.window(counter, now, 1);
+                    events.push((now - length, (hits + used).clamp(-older, 0)));
+                }
+            }
+        }
+        self.events.entry(counter).or_default().extend(events);
     }
 }
 
@@ -125,13 +183,18 @@ fn each_by_the_book(rows: &[Row], history: &mut History, now: u64) -> bool {
 }
 
 /// The limits of all rows, so that charges can borrow them.
-fn limits(rows: &[Row]) -> Vec<[Limit; 2]> {
-    let limit = |count, length| Limit {
-        count,
-        window: Window::Length(Nanos::from_secs(length)),
-        algorithm: Algorithm::FixedWindow,
+fn limits(rows: &[Row], kinds: Kinds) -> Vec<[Limit; 2]> {
+    let limit = |row: &Row, window: usize| {
+        let (count, length) = (row.counts[window], Window::Length(Nanos::from_secs(LENGTHS[window])));
+        match kinds[window] {
+            Kind::Fixed => Limit { count, window: length, algorithm: Algorithm::FixedWindow },
+            Kind::Sliding => Limit { count, window: length, algorithm: Algorithm::SlidingWindow },
+            Kind::Bucket => {
+                Limit { count: FLOWS[window], window: length, algorithm: Algorithm::TokenBucket { burst: count } }
+            }
+        }
     };
-    rows.iter().map(|row| [limit(row.counts[0], LENGTHS[0]), limit(row.counts[1], LENGTHS[1])]).collect()
+    rows.iter().map(|row| [limit(row, 0), limit(row, 1)]).collect()
 }
 
 fn charges<'p>(rows: &[Row], limits: &'p [[Limit; 2]], way: Way) -> (Charges<'p>, Vec<u32>) {
@@ -175,6 +238,11 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
+fn kinds() -> impl Strategy<Value = Kinds> {
+    let kind = || prop::sample::select(vec![Kind::Fixed, Kind::Sliding, Kind::Bucket]);
+    [kind(), kind()]
+}
+
 fn trace() -> impl Strategy<Value = Vec<(u64, Vec<Row>)>> {
     prop::collection::vec((0u64..8, prop::collection::vec(row(), 0..4)), 1..40)
 }
@@ -184,12 +252,13 @@ proptest! {
 
     #[test]
     fn decisions_and_counters_are_those_of_a_model_with_full_histories(
-        trace in trace(), way in prop::sample::select(vec![Way::AllOrNone, Way::EachAlone]),
+        trace in trace(), kinds in kinds(), way in prop::sample::select(vec![Way::AllOrNone, Way::EachAlone]),
     ) {
-        let (mut now, mut history, mut counters) = (1_000, History::default(), [Counter::default(); 26]);
+        let kinds = if way == Way::EachAlone { [Kind::Fixed; 2] } else { kinds };
+        let (mut now, mut history, mut counters) = (1_000, History::new(kinds), [Counter::default(); 26]);
         for (step, rows) in trace {
             now += step;
-            let limits = limits(&rows);
+            let limits = limits(&rows, kinds);
             let (charges, slot_of) = charges(&rows, &limits, way);
             let verdicts = settle(&charges, &slot_of, &mut counters, Timestamp::from_secs(now));
             let expected = match way {
@@ -198,9 +267,10 @@ proptest! {
             };
             prop_assert_eq!(verdicts.refused, expected, "at {} s: {:?}", now, rows);
             for (charge, slot) in charges.list.iter().zip(slot_of) {
-                let counter = charge.limit.at(counters[slot as usize], Timestamp::from_secs(now));
+                let at = Timestamp::from_secs(now);
+                let used = charge.limit.standing(charge.limit.at(counters[slot as usize], at), at).used;
                 let (number, window) = (slot as usize / 2, slot as usize % 2);
-                prop_assert_eq!(counter.used, history.used((number, window), now), "at {} s: {:?}", now, rows);
+                prop_assert_eq!(used, history.used((number, window), now), "at {} s: {:?}", now, rows);
             }
         }
     }
@@ -208,13 +278,13 @@ proptest! {
     /// Refusals charge nothing, so the same request can be tried again at any later time.
     #[test]
     fn a_refused_request_passes_when_it_was_told_to_and_not_a_tick_earlier(
-        trace in trace(), early in 1u64..30_000_000_000,
+        trace in trace(), kinds in kinds(), early in prop_oneof![Just(1), 1u64..30_000_000_000],
     ) {
         let (mut now, mut counters) = (1_000, [Counter::default(); 26]);
         for (step, mut rows) in trace {
             now += step;
             rows.retain(|row| matches!(row.role, Role::Enforced) && !matches!(row.ask, Ask::GiveBack(_)));
-            let limits = limits(&rows);
+            let limits = limits(&rows, kinds);
             let (charges, slot_of) = charges(&rows, &limits, Way::AllOrNone);
             let at = Timestamp::from_secs(now);
             let verdicts = settle(&charges, &slot_of, &mut counters, at);

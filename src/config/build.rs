@@ -54,6 +54,7 @@ struct Part {
     /// In order, so that what is suggested does not depend on chance.
     limit_names: BTreeSet<Box<str>>,
     replaced: Vec<(Spot, String)>,
+    count_denied: bool,
 }
 
 /// What a level needs to know of the rules above it.
@@ -82,7 +83,9 @@ impl<'b> Build<'b> {
 
     pub(super) fn domain(&mut self, draft: &DomainDraft) {
         let look = draft.look.map(|(_, look)| look).unwrap_or_default();
+        let count_denied = draft.count_denied.map_or(self.defaults.count_denied, |(_, denied)| denied);
         let mut part = Part {
+            count_denied,
             rules: Vec::new(),
             spots: Vec::new(),
             names: HashSet::from([REQUEST_RULE.into()]),
@@ -96,7 +99,7 @@ impl<'b> Build<'b> {
         self.replaced_names(&part);
         let domain = Domain {
             name: draft.name.clone(),
-            count_denied: draft.count_denied.map_or(self.defaults.count_denied, |(_, denied)| denied),
+            count_denied,
             request_limits: draft.request_limits.map_or(RequestLimits::Use, |(_, limits)| limits),
             request_rule,
             top,
@@ -230,6 +233,11 @@ impl<'b> Build<'b> {
     fn limits(&mut self, limits: &Limits, mode: Mode, part: &mut Part) -> Box<[RuleLimit]> {
         let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
         for one in &limits.list {
+            if part.count_denied && one.limit.algorithm != Algorithm::FixedWindow {
+                let message = "with `count_denied`, limits are fixed windows";
+                let help = "refused hits would never leave a counter that slides or drains".to_owned();
+                self.report.error_help(one.spot, message, help);
+            }
             let shadow = one.is_shadow(mode);
             let salt = window_salt(&one.limit, shadow);
             let line_of = |first: usize| limits.list[first].spot.line;

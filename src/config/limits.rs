@@ -19,8 +19,8 @@ use crate::{
 
 pub(super) const LIMIT: Shape = Shape {
     name: "a limit",
-    keys: &["rate", "requests", "per", "name", "algorithm", "align", "time_zone", "anchor_day", "mode"],
-    unavailable: &["burst"],
+    keys: &["rate", "requests", "per", "name", "algorithm", "burst", "align", "time_zone", "anchor_day", "mode"],
+    unavailable: &[],
 };
 
 pub(super) const RATE_LIMIT: Shape = Shape {
@@ -89,10 +89,14 @@ fn one_limit(node: &Node<'_>, report: &mut Report) -> Option<OneLimit> {
     let alignment = Alignment::of(&fields, report);
     let name = name(&fields, report);
     let shadow = fields.word("mode", &[("enforce", false), ("shadow", true)], report);
-    algorithm(&fields, report);
+    let counting = counting(&fields, report);
     let (count, per) = count_and_window(&fields, report)?;
-    let window = window(per, &alignment?, report)?;
-    let limit = Limit { count, window, algorithm: Algorithm::FixedWindow };
+    let (alignment, counting) = (alignment?, counting?);
+    let window = match counting {
+        Counting::Fixed => window(per, &alignment, report)?,
+        Counting::Sliding | Counting::Bucket { .. } => window_without_edges(per, &alignment, counting, report)?,
+    };
+    let limit = Limit { count, window, algorithm: counting.algorithm(count) };
     Some(OneLimit { spot: node.spot, limit, name, default_name: per.name(), shadow })
 }
 
@@ -116,15 +120,53 @@ fn count_and_window(fields: &Fields<'_, '_>, report: &mut Report) -> Option<(u64
     Some((count?, per?))
 }
 
-fn algorithm(fields: &Fields<'_, '_>, report: &mut Report) {
-    const KNOWN: [&str; 3] = ["fixed_window", "sliding_window", "token_bucket"];
-    match fields.text("algorithm", report) {
-        None | Some((_, "fixed_window")) => {}
-        Some((spot, text)) if KNOWN.contains(&text) => {
-            report.error(spot, format!("the `algorithm` `{text}` is not available yet"));
+/// How a limit counts, as written.
+#[derive(Clone, Copy, Debug)]
+enum Counting {
+    Fixed,
+    Sliding,
+    /// Without a burst of its own it holds its count.
+    Bucket {
+        burst: Option<u64>,
+    },
+}
+
+impl Counting {
+    const fn algorithm(self, count: u64) -> Algorithm {
+        match self {
+            Self::Fixed => Algorithm::FixedWindow,
+            Self::Sliding => Algorithm::SlidingWindow,
+            Self::Bucket { burst: Some(burst) } => Algorithm::TokenBucket { burst },
+            Self::Bucket { burst: None } => Algorithm::TokenBucket { burst: count },
         }
-        Some((spot, text)) => {
-            report.error_help(spot, format!("`algorithm` cannot be `{}`", brief(text)), choice(text, &KNOWN));
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed_window",
+            Self::Sliding => "sliding_window",
+            Self::Bucket { .. } => "token_bucket",
+        }
+    }
+}
+
+/// `algorithm` and `burst`; None where one of them is wrong.
+fn counting(fields: &Fields<'_, '_>, report: &mut Report) -> Option<Counting> {
+    let words = [Counting::Fixed, Counting::Sliding, Counting::Bucket { burst: None }].map(|one| (one.word(), one));
+    let counting = match fields.node("algorithm") {
+        Some(_) => fields.word("algorithm", &words, report)?,
+        None => Counting::Fixed,
+    };
+    match (counting, fields.key_spot("burst")) {
+        (_, None) => Some(counting),
+        // None at all would refuse everything, which a count of 0 says more clearly.
+        (Counting::Bucket { .. }, Some(_)) => {
+            Some(Counting::Bucket { burst: Some(fields.number("burst", 1..=u64::MAX, report)?) })
+        }
+        (Counting::Fixed | Counting::Sliding, Some(spot)) => {
+            let message = format!("`burst` means nothing to a `{}`", counting.word());
+            report.error_help(spot, message, "only `algorithm: token_bucket` has one".to_owned());
+            None
         }
     }
 }
@@ -220,6 +262,21 @@ fn window(per: Per, alignment: &Alignment, report: &mut Report) -> Option<Window
         return None;
     }
     Some(Window::Length(length))
+}
+
+/// Sliding windows and token buckets look back from every instant: no calendar says where they begin, and a month is 30
+/// days. A month that slides would be 28 or 31 long by the day it is asked.
+fn window_without_edges(per: Per, alignment: &Alignment, counting: Counting, report: &mut Report) -> Option<Window> {
+    let Alignment { calendar, zone, anchor_day } = alignment;
+    let aligned = calendar.filter(|(_, calendar)| *calendar).map(|(spot, _)| ("align: calendar", spot));
+    let zoned = zone.as_ref().map(|(spot, _)| ("time_zone", *spot));
+    let anchored = anchor_day.map(|(spot, _)| ("anchor_day", spot));
+    if let Some((key, spot)) = aligned.or(zoned).or(anchored) {
+        let message = format!("`{key}` means nothing to a `{}`", counting.word());
+        report.error_help(spot, message, "only a `fixed_window` follows a calendar".to_owned());
+        return None;
+    }
+    Some(Window::Length(per_length(per)))
 }
 
 const fn per_length(per: Per) -> crate::units::Nanos {

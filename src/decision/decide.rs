@@ -103,7 +103,7 @@ impl<'p> Case<'_, 'p> {
     fn compare_share(&self, one: usize, other: usize) -> Ordering {
         let share = |index: usize| {
             let available = self.verdict(index).standing.available;
-            (u128::from(available), u128::from(self.plan.limits[index].limit.count))
+            (u128::from(available), u128::from(self.plan.limits[index].limit.capacity()))
         };
         let ((left, of), (other_left, other_of)) = (share(one), share(other));
         // left / of against other_left / other_of; a limit of 0 has nothing left.

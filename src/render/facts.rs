@@ -108,9 +108,9 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The number that a window is said to allow.
+/// The number that a window is said to allow; a token bucket's is its burst.
 pub fn limit(figure: &Figure<'_>) -> u64 {
-    figure.limit.limit.count
+    figure.limit.limit.capacity()
 }
 
 /// A window's present length in whole seconds, rounded up; none below one second.

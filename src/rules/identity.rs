@@ -65,6 +65,9 @@ pub fn window_salt(limit: &Limit, shadow: bool) -> u64 {
 const fn algorithm_tag(algorithm: Algorithm) -> u8 {
     match algorithm {
         Algorithm::FixedWindow => 0,
+        Algorithm::SlidingWindow => 1,
+        // A changed burst keeps the count, as a changed number does.
+        Algorithm::TokenBucket { .. } => 2,
     }
 }
 
@@ -222,8 +225,10 @@ mod tests {
             let zone = jiff::tz::TimeZone::get(zone).unwrap();
             Window::Calendar(Calendar { unit: CalendarUnit::Month, zone, anchor_day })
         };
-        let limit = |count, window| Limit { count, window, algorithm: Algorithm::FixedWindow };
+        let of = |count, window, algorithm| Limit { count, window, algorithm };
+        let limit = |count, window| of(count, window, Algorithm::FixedWindow);
         let minute = Window::Length(Nanos::from_secs(60));
+        let bucket = |burst| of(1, Window::Length(Nanos::from_secs(60)), Algorithm::TokenBucket { burst });
         let salts = [
             window_salt(&limit(1, minute.clone()), false),
             window_salt(&limit(1, minute.clone()), true),
@@ -231,9 +236,12 @@ mod tests {
             window_salt(&limit(1, calendar("UTC", 1)), false),
             window_salt(&limit(1, calendar("UTC", 2)), false),
             window_salt(&limit(1, calendar("Europe/Berlin", 1)), false),
+            window_salt(&of(1, minute.clone(), Algorithm::SlidingWindow), false),
+            window_salt(&bucket(1), false),
         ];
         assert_eq!(salts.iter().collect::<std::collections::BTreeSet<_>>().len(), salts.len());
         assert_eq!(salts[0], window_salt(&limit(1_000_000, minute.clone()), false));
+        assert_eq!(window_salt(&bucket(1), false), window_salt(&bucket(1_000_000), false));
         // Fixed for ever, see there: whoever sees this fail has made every stored counter unfindable.
         assert_eq!(format!("{:016x}", salts[0]), "c2587c14031bbdb9");
     }

@@ -172,12 +172,24 @@ fn limits_that_are_none() {
             "f:2:33: error: `requests` is a whole number from 0 to 18446744073709551615, not `1`; help: write it without quotes\nf:2:43: error: `dya` is no window; help: did you mean `day`?",
         ),
         (
-            "{key: k, limits: [{rate: 1/s, algorithm: sliding_window}]}",
-            "f:2:45: error: the `algorithm` `sliding_window` is not available yet",
+            "{key: k, limits: [{rate: 1/s, burst: 5}]}",
+            "f:2:34: error: `burst` means nothing to a `fixed_window`; help: only `algorithm: token_bucket` has one",
         ),
         (
-            "{key: k, limits: [{rate: 1/s, algorithm: token_bucket, burst: 5}]}",
-            "f:2:45: error: the `algorithm` `token_bucket` is not available yet\nf:2:59: error: `burst` is not available yet",
+            "{key: k, limits: [{rate: 1/s, algorithm: token_bucket, burst: 0}]}",
+            "f:2:66: error: `burst` is a whole number from 1 to 18446744073709551615, not `0`",
+        ),
+        (
+            "{key: k, limits: [{rate: 1/month, algorithm: sliding_window, time_zone: Asia/Tokyo}]}",
+            "f:2:76: error: `time_zone` means nothing to a `sliding_window`; help: only a `fixed_window` follows a calendar",
+        ),
+        (
+            "{key: k, limits: [{rate: 1/day, algorithm: token_bucket, align: calendar}]}",
+            "f:2:61: error: `align: calendar` means nothing to a `token_bucket`; help: only a `fixed_window` follows a calendar",
+        ),
+        (
+            "{key: k, limits: [{rate: 1/s, algorithm: sliding_window}, {rate: 2/s, algorithm: sliding_window}]}",
+            "f:2:62: error: two limits of this rule share one counter, the first on line 2",
         ),
         (
             "{key: k, limits: [{rate: 1/s, algorithm: fixed_windo}]}",
@@ -406,6 +418,10 @@ fn documents_that_are_no_domains() {
         ("- domain: d", "f:1:1: error: a domain is a map, this is a list"),
         ("just text", "f:1:1: error: a domain is a map, this is a single value"),
         ("domain: d\nusage: {path: /x}", "f:2:1: error: `usage` is not available yet"),
+        (
+            "domain: d\ncount_denied: true\ndescriptors:\n- {key: k, limits: [{rate: 1/s, algorithm: token_bucket}]}",
+            "f:4:21: error: with `count_denied`, limits are fixed windows; help: refused hits would never leave a counter that slides or drains",
+        ),
         (
             "domain: d\ncount_denied: perhaps\nrequest_limits: atmost",
             "f:2:15: error: `count_denied` is `true` or `false`, not `perhaps`\nf:3:17: error: `request_limits` cannot be `atmost`; help: did you mean `at_most`?",

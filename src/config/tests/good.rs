@@ -54,6 +54,17 @@ fn limits_become_windows() {
         ("[{rate: 1/hour, align: calendar}]", "hour=1/calendar:Hour:1:UTC"),
         ("[{rate: 1/minute, align: calendar}]", "minute=1/length:60000000000"),
         ("[{rate: 1/year, time_zone: asia/tokyo}]", "year=1/calendar:Year:1:Asia/Tokyo"),
+        ("[{rate: 5/10m, algorithm: sliding_window}]", "10m=5/length:600000000000 SlidingWindow"),
+        ("[{rate: 5/month, algorithm: sliding_window}]", "month=5/length:2592000000000000 SlidingWindow"),
+        ("[{rate: 5/week, algorithm: token_bucket}]", "week=5/length:604800000000000 TokenBucket { burst: 5 }"),
+        (
+            "[{rate: 5/s, algorithm: token_bucket, burst: 20, align: epoch}]",
+            "second=5/length:1000000000 TokenBucket { burst: 20 }",
+        ),
+        (
+            "[5/s, {rate: 5/s, algorithm: token_bucket, name: b}, {rate: 5/s, algorithm: sliding_window, name: s}]",
+            "second=5/length:1000000000, b=5/length:1000000000 TokenBucket { burst: 5 }, s=5/length:1000000000 SlidingWindow",
+        ),
         (
             "[{rate: 9/s, mode: shadow}, {rate: 9/s, name: n}]",
             "second=9/length:1000000000 shadow, n=9/length:1000000000",

@@ -6,7 +6,10 @@ mod good;
 use std::{io, path::Path};
 
 use super::*;
-use crate::rules::{Domain, Rule};
+use crate::{
+    limit::Algorithm,
+    rules::{Domain, Rule},
+};
 
 const SHOP: &str = include_str!("../../../config/rules/shop.yaml");
 
@@ -60,11 +63,15 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Limits in one line: name, count and window of each.
+/// Limits in one line: name, count and window of each, and the algorithm unless it is the usual one.
 fn limits(rule: &Rule) -> String {
     let limits = rule.limits.iter().map(|limit| {
         let shadow = if limit.shadow { " shadow" } else { "" };
-        format!("{}={}/{}{shadow}", limit.name, limit.limit.count, limit.limit.window.identity())
+        let algorithm = match limit.limit.algorithm {
+            Algorithm::FixedWindow => String::new(),
+            other => format!(" {other:?}"),
+        };
+        format!("{}={}/{}{algorithm}{shadow}", limit.name, limit.limit.count, limit.limit.window.identity())
     });
     limits.collect::<Vec<_>>().join(", ")
 }

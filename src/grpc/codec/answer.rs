@@ -117,7 +117,7 @@ fn write_status(message: &mut Message<'_>, status: &Status<'_>) {
 /// `RateLimitResponse.RateLimit`
 fn write_limit(message: &mut Message<'_>, figure: &Figure<'_>) {
     let (unit, multiplier) = in_units(&figure.limit.limit.window);
-    message.varint_field(1, saturated(figure.limit.limit.count));
+    message.varint_field(1, saturated(figure.limit.limit.capacity()));
     message.varint_field(2, unit);
     if figure.limit.written_name.is_some() {
         message.bytes_field(3, figure.limit.name.as_bytes());

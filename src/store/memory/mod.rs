@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::{
     charge::{Charges, CounterKey, Verdicts, settle},
-    limit::Counter,
+    limit::{Counter, Limit},
     units::Timestamp,
 };
 
@@ -64,7 +64,7 @@ impl Memory {
             let mut counters = [before];
             let verdicts = settle(charges, &[0], &mut counters, now);
             if counters[0] != before {
-                self.place(&mut shard, charge.key, counters[0], charge.limit.count, now);
+                self.place(&mut shard, charge.key, counters[0], charge.limit, now);
             }
             return verdicts;
         }
@@ -78,7 +78,7 @@ impl Memory {
         order.sort_unstable();
 
         let mut guards: SmallVec<[(usize, MutexGuard<'_, Shard>); 4]> = SmallVec::new();
-        let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
+        let mut slots: SmallVec<[Slot<'_>; 8]> = SmallVec::new();
         let mut slot_of: SmallVec<[u32; 8]> = SmallVec::from_elem(0, order.len());
         let mut counters: SmallVec<[Counter; 8]> = SmallVec::new();
         for (key, index) in order {
@@ -89,25 +89,24 @@ impl Memory {
                 }
                 let guard = guards.len() - 1;
                 let before = guards[guard].1.counter(key);
-                slots.push(Slot { key, guard, before, count: 0 });
+                slots.push(Slot { key, guard, before, limit: charges.list[index as usize].limit });
                 counters.push(before);
             }
             let slot = slots.len() - 1;
-            slots[slot].count = charges.list[index as usize].limit.count;
             slot_of[index as usize] = u32::try_from(slot).unwrap_or(u32::MAX);
         }
 
         let verdicts = settle(charges, &slot_of, &mut counters, now);
         for (slot, counter) in slots.iter().zip(counters) {
             if counter != slot.before {
-                self.place(&mut guards[slot.guard].1, slot.key, counter, slot.count, now);
+                self.place(&mut guards[slot.guard].1, slot.key, counter, slot.limit, now);
             }
         }
         verdicts
     }
 
-    fn place(&self, shard: &mut Shard, key: CounterKey, counter: Counter, count: u64, now: Timestamp) {
-        match shard.place(key, counter, count, self.counters_per_shard, now) {
+    fn place(&self, shard: &mut Shard, key: CounterKey, counter: Counter, limit: &Limit, now: Timestamp) {
+        match shard.place(key, counter, limit, self.counters_per_shard, now) {
             Placed::Found => {}
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),
             Placed::Nowhere => _ = self.unplaced.fetch_add(1, Relaxed),
@@ -132,13 +131,13 @@ impl Memory {
 }
 
 /// One counter among those that a request meets.
-struct Slot {
+struct Slot<'p> {
     key: CounterKey,
     /// The place of its shard's lock among those held.
     guard: usize,
     before: Counter,
-    /// The number of the limit that is counted here, to tell how near to it the counter is.
-    count: u64,
+    /// One of the limits that are counted here, to tell how near to it the counter is.
+    limit: &'p Limit,
 }
 
 fn shard_of(key: CounterKey) -> usize {

@@ -2,7 +2,11 @@
 
 use hashbrown::{HashTable, hash_table};
 
-use crate::{charge::CounterKey, limit::Counter, units::Timestamp};
+use crate::{
+    charge::CounterKey,
+    limit::{Counter, Limit},
+    units::Timestamp,
+};
 
 /// How many places are looked at to find one to evict. Enough that the victim is among the third of the counters that
 /// are furthest from their limit but once in a hundred thousand, and few enough to cost less than a microsecond.
@@ -19,14 +23,15 @@ pub(super) struct Shard {
     cursor: usize,
 }
 
-/// One counter, in 32 bytes.
+/// One counter.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     key: u128,
-    used: u64,
-    /// Until when it counts, in milliseconds (the finest step of windows), in the upper 56 bits; the share of its
-    /// limit that is used, in 1/255, in the lower 8.
-    until_and_share: u64,
+    counter: Counter,
+    /// From when on it is as good as untouched.
+    until: Timestamp,
+    /// The share of its limit that is used, in 1/255.
+    share: u8,
 }
 
 /// What became of a counter that was to be remembered.
@@ -39,22 +44,13 @@ pub(super) enum Placed {
 }
 
 impl Entry {
-    fn new(key: CounterKey, counter: Counter, count: u64) -> Self {
-        let until_ms = counter.time.0.div_ceil(1_000_000).min(u64::MAX >> 8);
-        Self { key: key.0, used: counter.used, until_and_share: until_ms << 8 | u64::from(share(counter.used, count)) }
-    }
-
-    fn counter(&self) -> Counter {
-        Counter { used: self.used, rest: 0, time: Timestamp::from_millis(self.until_and_share >> 8) }
+    fn new(key: CounterKey, counter: Counter, limit: &Limit, now: Timestamp) -> Self {
+        let share = share(limit.standing(counter, now).used, limit.capacity());
+        Self { key: key.0, counter, until: limit.forgotten_at(counter), share }
     }
 
     fn expired(&self, now: Timestamp) -> bool {
-        Timestamp::from_millis(self.until_and_share >> 8) <= now
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the lower byte is what is asked for")]
-    fn share(&self) -> u8 {
-        self.until_and_share as u8
+        self.until <= now
     }
 }
 
@@ -65,28 +61,29 @@ impl Shard {
 
     /// The counter of `key`; untouched where there is none.
     pub(super) fn counter(&self, key: CounterKey) -> Counter {
-        self.table.find(hash(key.0), |entry| entry.key == key.0).map(Entry::counter).unwrap_or_default()
+        self.table.find(hash(key.0), |entry| entry.key == key.0).map(|entry| entry.counter).unwrap_or_default()
     }
 
-    /// Remembers `counter`, the state of a limit of `count`, in a table of at most `capacity` counters.
+    /// Remembers `counter`, the state of `limit`, in a table of at most `capacity` counters.
     pub(super) fn place(
         &mut self,
         key: CounterKey,
         counter: Counter,
-        count: u64,
+        limit: &Limit,
         capacity: usize,
         now: Timestamp,
     ) -> Placed {
-        let entry = Entry::new(key, counter, count);
+        let entry = Entry::new(key, counter, limit, now);
+        let untouched = (counter.used, counter.rest) == (0, 0);
         if let Ok(mut found) = self.table.find_entry(hash(key.0), |entry| entry.key == key.0) {
-            if counter.used == 0 {
+            if untouched {
                 found.remove();
             } else {
                 *found.get_mut() = entry;
             }
             return Placed::Found;
         }
-        if counter.used == 0 {
+        if untouched {
             return Placed::Found;
         }
         let mut placed = Placed::Found;
@@ -121,8 +118,8 @@ impl Shard {
                 self.remove_bucket(self.cursor);
                 return Placed::Found;
             }
-            if entry.share() != FULL && victim.is_none_or(|(share, _)| entry.share() < share) {
-                victim = Some((entry.share(), self.cursor));
+            if entry.share != FULL && victim.is_none_or(|(share, _)| entry.share < share) {
+                victim = Some((entry.share, self.cursor));
             }
             seen += 1;
             if seen == EVICTION_SAMPLE {

@@ -175,7 +175,7 @@ impl AnyStatus {
         DescriptorStatus {
             code: if self.refused { 2 } else { 1 },
             current_limit: (self.has_figure && self.exposed).then(|| RateLimit {
-                requests_per_unit: cut(self.limit.limit.count),
+                requests_per_unit: cut(self.limit.limit.capacity()),
                 unit: i32::try_from(unit).unwrap(),
                 name: self.limit.written_name.map(|_| self.limit.name.to_string()).unwrap_or_default(),
                 unit_multiplier: (multiplier != 1).then(|| cut(multiplier)),
