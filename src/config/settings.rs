@@ -187,14 +187,14 @@ pub enum SettingsError {
     Bad { key: &'static str, from: Source, value: String, expected: &'static str },
 }
 
-fn suggestion(key: \&str) -> String {
-    let near = did_you_mean(\&key.replace(\'-\', "_"), ALL.iter().map(|setting| setting.key));
+fn suggestion(key: &str) -> String {
+    let near = did_you_mean(&key.replace('-', "_"), ALL.iter().map(|setting| setting.key));
     near.map(|question| format!("; {question}")).unwrap_or_default()
 }
 
-/// `value` as people may see it: the password in a URL (`redis://user:password@host`) is nobody\'s business.
-fn masked(value: \&str) -> Cow<\'_, str> {
-    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once(\'@\')?.1)));
+/// `value` as people may see it: the password in a URL (`redis://user:password@host`) is nobody's business.
+fn masked(value: &str) -> Cow<'_, str> {
+    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
     match parts {
         Some((scheme, host)) => format!("{scheme}://***@{host}").into(),
         None => value.into(),
