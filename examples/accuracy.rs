@@ -48,8 +48,7 @@ fn table() -> String {
             let arrivals = arrivals(count * load * WINDOWS / 10);
             let exact = decisions(&arrivals, exact_log(count));
             let _ = write!(table, "| {count} | {}.{} |", load / 10, load % 10);
-            for algorithm in
-                [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: count }]
+            for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: count }]
             {
                 let limit = Limit { count, window: Window::Length(LENGTH), algorithm };
                 let decided = decisions(&arrivals, counted(&limit));
