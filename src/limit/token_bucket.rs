@@ -3,8 +3,9 @@
 //!
 //! **Exact**: levels are whole multiples of 1/length of a hit (length in ns), and a nanosecond drains `count` of them.
 //! [`Counter::rest`] holds the fraction in units of 2⁻⁶⁴, rounded up; as no length reaches 2⁶⁴ ns, rounding down gets
-//! the same multiple back. Nothing is lost, at any rate, in however many small charges. A store may round `used` and
-//! `rest` up; less than 1/length of a hit is then lost as well, and never is more admitted.
+//! the same multiple back. Nothing is lost, at any rate, in however many small charges. A store may keep `used` and
+//! `rest` in 62 significant bits, rounded up: that loses nothing below 2⁶⁰ / length hits (19 million in a minute), above
+//! it less than 2⁻⁶⁰ of the level, and never is more admitted.
 //!
 //! Looking changes nothing: a level is brought up to date only when something is charged.
 //!
@@ -83,7 +84,7 @@ fn drained(limit: &Limit, counter: Counter, now: Timestamp) -> Counter {
     let narrow = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
     Counter {
         used: narrow(level / length),
-        rest: narrow((level % length << 64).div_ceil(length)),
+        rest: narrow(((level % length) << 64).div_ceil(length)),
         time: counter.time.max(now),
     }
 }
@@ -91,7 +92,7 @@ fn drained(limit: &Limit, counter: Counter, now: Timestamp) -> Counter {
 /// The hits in the bucket at `now`, in units of 1/length. No product overflows: all factors are below 2⁶⁴.
 fn level_at(limit: &Limit, counter: Counter, now: Timestamp) -> u128 {
     let length = length(limit);
-    let level = u128::from(counter.used) * length + (u128::from(counter.rest) * length >> 64);
+    let level = u128::from(counter.used) * length + ((u128::from(counter.rest) * length) >> 64);
     level.saturating_sub(u128::from(now.since(counter.time).0) * u128::from(limit.count))
 }
 
@@ -190,7 +191,30 @@ mod tests {
         }
     }
 
+    /// 62 significant bits of `used` and `rest`, rounded up.
+    fn packed(counter: Counter) -> Counter {
+        let whole = u128::from(counter.used) << 64 | u128::from(counter.rest);
+        let dropped = (u128::BITS - whole.leading_zeros()).saturating_sub(62);
+        let rounded = whole.div_ceil(1 << dropped) << dropped;
+        let half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).expect("64 bits");
+        Counter { used: half(rounded >> 64), rest: half(rounded), ..counter }
+    }
+
     proptest! {
+        #[test]
+        fn sixty_two_bits_keep_it_as_exactly_as_is_said(
+            length in 1..=WINDOW_MAX.0, used in prop_oneof![0u64..1_000, 0u64..1 << 30, 0u64..1 << 62], part: u64,
+        ) {
+            let limit = bucket(1, u64::MAX, Nanos(length));
+            let rest = u64::try_from((u128::from(part % length) << 64).div_ceil(u128::from(length))).expect("below 1");
+            let counter = Counter { used, rest, time: Timestamp(5) };
+            let [level, kept] = [counter, packed(counter)].map(|counter| level_at(&limit, counter, Timestamp(5)));
+            prop_assert!(level <= kept && kept - level <= level >> 60, "{} became {}", level, kept);
+            if u128::from(used) * u128::from(length) < 1 << 60 {
+                prop_assert_eq!(level, kept);
+            }
+        }
+
         /// The fraction in 2⁻⁶⁴ gets every multiple of 1/length back.
         #[test]
         fn a_level_is_kept_exactly(
