@@ -152,6 +152,7 @@ fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut R
         look: reading.looks.read(&fields, report),
         metadata: fields.node("metadata").and_then(|node| metadata::value(node, report)).map(Arc::new),
     };
+    unheeded(&fields, &settings, report);
     let bare = RULE.keys.iter().all(|key| is_place(key) || fields.node(key).is_none());
     // Children are read even where the rule itself is wrong: their errors are wanted, too.
     let children = rules(&fields, depth + 1, reading, report);
@@ -236,6 +237,24 @@ fn mode(fields: &Fields<'_, '_>, report: &mut Report) -> Option<Mode> {
         (None, _, Some(true)) => Some(Mode::Quota),
         (None, None, None) => None,
         (None, ..) => Some(Mode::Enforce),
+    }
+}
+
+/// A mode that the rule could not heed: someone who tries out a `deny` must not find that it refuses.
+fn unheeded(fields: &Fields<'_, '_>, settings: &Settings, report: &mut Report) {
+    let Some(mode) = settings.mode.filter(|mode| *mode != Mode::Enforce) else { return };
+    let written = ["mode", "shadow_mode", "quota_mode"].into_iter().find_map(|key| fields.key_spot(key));
+    let spot = written.unwrap_or(fields.spot);
+    match (&settings.action, mode) {
+        (Some(Act::Deny), _) => {
+            let help = "to try it out: `limits: [0/minute]` with `mode: shadow`".to_owned();
+            report.error_help(spot, "`deny` refuses in every mode", help);
+        }
+        (Some(Act::Exempt), _) => report.error(spot, "`exempt` lets through in every mode"),
+        (_, Mode::Quota) if settings.overdraw == Some(true) => {
+            report.error(spot, "`overdraw` and the quota mode exclude each other");
+        }
+        _ => {}
     }
 }
 

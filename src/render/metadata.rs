@@ -50,12 +50,12 @@ fn send_answer(answer: &Answer<'_>, sink: &mut impl Sink) {
     sink.field("mode", Field::Text(mode(answer)));
 }
 
-/// A rule that enforces may still have decided this answer by its shadow limits alone.
+/// That of the reported window: rules that enforce may have shadow limits, and the other way round.
 fn mode(answer: &Answer<'_>) -> &'static str {
+    let shadow = answer.shadow_only || answer.figure().is_some_and(|figure| figure.limit.shadow);
     match answer.rule.mode {
-        _ if answer.shadow_only => "shadow",
-        Mode::Enforce => "enforce",
-        Mode::Shadow => "shadow",
+        _ if shadow => "shadow",
         Mode::Quota => "quota",
+        Mode::Enforce | Mode::Shadow => "enforce",
     }
 }

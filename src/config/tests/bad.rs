@@ -32,6 +32,15 @@ fn rules_that_cannot_be_carried_out() {
             "f:2:10: error: wildcards in keys are not supported yet: `a*`; help: wildcards stand in `value`",
         ),
         ("{key: [a]}", "f:2:10: error: `key` is a text, this is a list"),
+        (
+            "{key: k, deny: true, mode: shadow}",
+            "f:2:25: error: `deny` refuses in every mode; help: to try it out: `limits: [0/minute]` with `mode: shadow`",
+        ),
+        ("{key: k, exempt: true, quota_mode: true}", "f:2:27: error: `exempt` lets through in every mode"),
+        (
+            "{key: k, overdraw: true, mode: quota, limits: [1/day]}",
+            "f:2:29: error: `overdraw` and the quota mode exclude each other",
+        ),
         ("{key: k, kye: v}", "f:2:13: error: a rule has no key `kye`; help: did you mean `key`?"),
         ("{key: k, unit: day}", "f:2:13: error: a rule has no key `unit`; help: `unit` is a key of `rate_limit`"),
         ("{key: k, domain: d}", "f:2:13: error: a rule has no key `domain`; help: `domain` is a key of a domain"),
