@@ -1,10 +1,12 @@
 //! What a request asks of its counters, and what they answer. Pure: [`settle()`] takes counters and leaves counters; a
 //! store only brings them together under its locks.
 
+mod gate;
 mod settle;
 
 use smallvec::SmallVec;
 
+pub use gate::{Gate, GateVerdict};
 pub use settle::settle;
 
 use crate::{
@@ -50,6 +52,8 @@ pub struct Charges<'p> {
     pub denied: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
+    /// Where its descriptors may be blocked. With [`Way::EachAlone`] there are none.
+    pub gates: SmallVec<[Gate; 2]>,
 }
 
 /// How the charges of a request hang together.
@@ -80,4 +84,6 @@ pub struct Verdicts {
     pub refused: bool,
     /// One a charge, in the same order.
     pub list: SmallVec<[Verdict; 8]>,
+    /// One a gate, in the same order.
+    pub gates: SmallVec<[GateVerdict; 2]>,
 }

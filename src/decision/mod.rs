@@ -6,7 +6,7 @@ pub mod plan;
 use smallvec::SmallVec;
 
 pub use decide::decide;
-pub use plan::{Plan, plan};
+pub use plan::{Blocked, Plan, plan};
 
 use crate::{
     rules::{Domain, Rule, RuleLimit},
@@ -71,6 +71,8 @@ pub struct Answer<'p> {
     pub retry_after_secs: Option<u64>,
     /// This request can never pass: it asks for more than a limit is. `retry_after_secs` is then the window.
     pub never: bool,
+    /// Its descriptor was blocked already when the request came.
+    pub blocked: bool,
     /// Its descriptor's shadow limits are all that matched: only operators may see this.
     pub shadow_only: bool,
 }
