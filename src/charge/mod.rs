@@ -4,6 +4,8 @@
 mod gate;
 mod settle;
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 pub use gate::{Gate, GateVerdict};
@@ -52,8 +54,22 @@ pub struct Charges<'p> {
     pub denied: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
-    /// Where its descriptors may be blocked. With [`Way::EachAlone`] there are none.
+    /// Where its descriptors may be blocked, in their order. With [`Way::EachAlone`] there are none.
     pub gates: SmallVec<[Gate; 2]>,
+}
+
+impl Charges<'_> {
+    /// The places of one descriptor's charges.
+    pub fn of_descriptor(&self, descriptor: u32) -> Range<usize> {
+        let first = self.list.partition_point(|charge| charge.descriptor < descriptor);
+        first..first + self.list[first..].partition_point(|charge| charge.descriptor == descriptor)
+    }
+
+    /// The places of one descriptor's gates.
+    pub fn gates_of_descriptor(&self, descriptor: u32) -> Range<usize> {
+        let first = self.gates.partition_point(|gate| gate.descriptor < descriptor);
+        first..first + self.gates[first..].partition_point(|gate| gate.descriptor == descriptor)
+    }
 }
 
 /// How the charges of a request hang together.

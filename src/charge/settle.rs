@@ -115,7 +115,9 @@ impl Table<'_, '_> {
         }
         for index in group {
             let charge = &self.charges.list[index];
-            let takes = (all_fit && !self.is_blocked(charge.descriptor)) || charge.role == Role::Overdraw || matches!(charge.ask, Ask::GiveBack(_));
+            let takes = (all_fit && !self.is_blocked(charge.descriptor))
+                || charge.role == Role::Overdraw
+                || matches!(charge.ask, Ask::GiveBack(_));
             if takes {
                 self.apply(index);
             }
@@ -174,50 +176,43 @@ impl Table<'_, '_> {
         self.gate_slots.iter().map(look).collect()
     }
 
-    /// Whether a block stands in the way of a descriptor; only meaningful until new ones are started.
+    /// Whether a block stands in the way of a descriptor, as long as none of this request has been started.
     fn is_blocked(&self, descriptor: u32) -> bool {
-        let gates = self.charges.gates.iter().zip(self.gate_slots);
-        gates.filter(|(gate, _)| gate.descriptor == descriptor).any(|(_, &slot)| self.counters[slot as usize].used > 0)
+        let slots = &self.gate_slots[self.charges.gates_of_descriptor(descriptor)];
+        slots.iter().any(|&slot| self.counters[slot as usize].used > 0)
     }
 
     /// Closes the gates of the descriptors that this refused request found without room. Who was blocked already was
     /// refused for that, and starts nothing: a block is never prolonged.
     fn start_blocks(&mut self, list: &[Verdict], tally: &Tally, gates: &mut [GateVerdict]) {
-        let starts = |gate: &Gate, verdicts: &[GateVerdict]| {
-            let own = self.charges.gates.iter().zip(verdicts).filter(|(other, _)| other.descriptor == gate.descriptor);
-            let blocked = own.into_iter().any(|(_, verdict)| *verdict != GateVerdict::Open);
-            !blocked && self.found_no_room(gate.descriptor, list, tally)
+        let starts = |gate: &Gate| {
+            gate.starts.filter(|_| !self.is_blocked(gate.descriptor) && self.exceeds(gate.descriptor, list, tally))
         };
-        let starting: SmallVec<[Option<Nanos>; 2]> =
-            self.charges.gates.iter().map(|gate| gate.starts.filter(|_| starts(gate, gates))).collect();
-        // Of several that close one gate at once the longest counts, whatever their order.
+        let starting: SmallVec<[Option<Nanos>; 2]> = self.charges.gates.iter().map(starts).collect();
         for (&slot, length) in self.gate_slots.iter().zip(&starting) {
-            if let Some(length) = length {
-                let block = gate::start(self.now, *length);
-                let counter = &mut self.counters[slot as usize];
-                if block.time > counter.time {
-                    *counter = block;
-                }
+            let counter = &mut self.counters[slot as usize];
+            if let Some(length) = *length {
+                // Of several that close one gate at once the longest counts, whatever their order.
+                *counter = std::cmp::max_by_key(*counter, gate::start(self.now, length), |block| block.time);
             }
         }
-        for ((verdict, &slot), length) in gates.iter_mut().zip(self.gate_slots).zip(&starting) {
-            if length.is_some() {
-                *verdict = GateVerdict::Started(gate::rest(self.counters[slot as usize], self.now));
-            }
+        for ((verdict, &slot), _) in gates.iter_mut().zip(self.gate_slots).zip(&starting).filter(|(_, it)| it.is_some())
+        {
+            *verdict = GateVerdict::Started(gate::rest(self.counters[slot as usize], self.now));
         }
     }
 
-    /// Whether the limits of a descriptor refused the request and will have room for it one day: shadow limits refuse
+    /// Whether the limits of a descriptor refuse the request and will have room for it one day: shadow limits refuse
     /// nothing, a cost above a limit is a mistake and no excess, and quotas refuse only where none has room.
-    fn found_no_room(&self, descriptor: u32, list: &[Verdict], tally: &Tally) -> bool {
-        let own = self.charges.list.iter().zip(list).filter(|(charge, _)| charge.descriptor == descriptor);
+    fn exceeds(&self, descriptor: u32, list: &[Verdict], tally: &Tally) -> bool {
         let refuses = |role: Role| match role {
             Role::Enforced | Role::Overdraw => true,
             Role::Quota => !tally.quota_room,
             Role::Shadow => false,
         };
-        let mut refusing = own.filter(|(charge, verdict)| !verdict.fits && refuses(charge.role)).peekable();
-        refusing.peek().is_some() && refusing.all(|(_, verdict)| verdict.wait != Wait::Never)
+        let own = self.charges.of_descriptor(descriptor);
+        let mut refusing = own.filter(|&index| !list[index].fits && refuses(self.charges.list[index].role)).peekable();
+        refusing.peek().is_some() && refusing.all(|index| list[index].wait != Wait::Never)
     }
 
     /// `count_denied`: first charged, then asked whether that was too much.

@@ -20,8 +20,8 @@ use crate::{
     bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
-        Action, Block, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit, Rules,
-        blocks, identity::window_salt,
+        Action, Block, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit,
+        Rules, blocks, identity::window_salt,
     },
     units::Nanos,
 };

@@ -107,7 +107,12 @@ impl<'p> Case<'_, 'p> {
         let refusing = |&index: &usize| self.role(index) != Role::Shadow && !self.verdict(index).fits;
         let worst = longest_wait(self.visible(descriptor).filter(refusing), |index| self.verdict(index).wait);
         if let Some(worst) = worst {
-            return Outcome { refused: true, reported: Some(worst), wait: self.verdict(worst).wait, ..Outcome::default() };
+            return Outcome {
+                refused: true,
+                reported: Some(worst),
+                wait: self.verdict(worst).wait,
+                ..Outcome::default()
+            };
         }
         let reported = match matched.rule.report {
             Report::First => self.visible(descriptor).next(),
@@ -181,8 +186,7 @@ impl<'p> Case<'_, 'p> {
             Expose::Never => false,
         };
         let reported = self.visible(descriptor).position(|index| Some(index) == outcome.reported).unwrap_or(0);
-        let mut figures: SmallVec<[Figure<'p>; 4]> =
-            self.visible(descriptor).map(|index| self.figure(index)).collect();
+        let mut figures: SmallVec<[Figure<'p>; 4]> = self.visible(descriptor).map(|index| self.figure(index)).collect();
         if let (Some(figure), Some(index)) = (figures.get_mut(reported), outcome.reported) {
             *figure = self.reported_figure(index, outcome);
         }

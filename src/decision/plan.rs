@@ -85,10 +85,9 @@ impl<'p> Plan<'p> {
 
     /// The gates of a descriptor: the rule at which each stands, and what became of it.
     pub fn gates_of(&self, verdicts: &Verdicts, descriptor: usize) -> impl Iterator<Item = (&'p Rule, GateVerdict)> {
-        let gates = self.charges.gates.iter().zip(&self.gate_rules).zip(&verdicts.gates);
-        gates
-            .filter(move |((gate, _), _)| gate.descriptor as usize == descriptor)
-            .map(|((_, rule), verdict)| (*rule, *verdict))
+        let range = self.charges.gates_of_descriptor(u32::try_from(descriptor).unwrap_or(u32::MAX));
+        let (rules, gates) = (&self.gate_rules[range.clone()], &verdicts.gates[range]);
+        rules.iter().copied().zip(gates.iter().copied())
     }
 
     /// A refund is always granted, so that no block matters to it.

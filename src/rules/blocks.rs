@@ -45,7 +45,8 @@ pub(super) fn gates<'r>(
     let block = matched.and_then(|matched| matched.rule.on_exceed);
     let starts = |counted: &[Counted], length: Nanos| {
         // Limits that came with the request and replaced the rule's are not the rule's to punish for.
-        matched.is_some_and(|matched| !matched.rule_is_replaced(domain) && matched.rule.counted.starts_with(counted))
+        matched
+            .is_some_and(|matched| !matched.rule_is_replaced(domain) && matched.rule.counted.starts_with(counted))
             .then_some(length)
     };
     for ((depth, levels), &rule) in (1..).zip(1..).zip(path) {

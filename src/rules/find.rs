@@ -87,8 +87,7 @@ impl Domain {
             }
             (None, _) => None,
         };
-        let gates =
-            if self.blocks { gates(self, entries, &path, matched.as_ref(), hash_key) } else { Vec::new() };
+        let gates = if self.blocks { gates(self, entries, &path, matched.as_ref(), hash_key) } else { Vec::new() };
         Found { matched, ignored_request_limit, gates }
     }
 

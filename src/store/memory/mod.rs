@@ -75,8 +75,13 @@ impl Memory {
     }
 
     fn charge_several(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
-        let mut order: SmallVec<[(CounterKey, u32); 8]> =
-            charges.list.iter().map(|charge| charge.key).chain(charges.gates.iter().map(|gate| gate.key)).zip(0..).collect();
+        let mut order: SmallVec<[(CounterKey, u32); 8]> = charges
+            .list
+            .iter()
+            .map(|charge| charge.key)
+            .chain(charges.gates.iter().map(|gate| gate.key))
+            .zip(0..)
+            .collect();
         // The shard is the key's upper bits: this sorts by shard, and brings charges that meet on one counter together.
         order.sort_unstable();
 
