@@ -56,6 +56,7 @@ pub struct Figure<'p> {
 
 /// The rule that decides the answer, and what it says.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that some reader asks for")]
 pub struct Answer<'p> {
     pub rule: &'p Rule,
     /// The descriptor that matched it.

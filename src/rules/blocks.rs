@@ -41,28 +41,22 @@ pub(super) fn gates<'r>(
     matched: Option<&Match<'r>>,
     hash_key: &HashKey,
 ) -> Vec<Gate<'r>> {
+    // Limits that came with the request and replaced the rule's are not the rule's to punish for.
+    let own = matched.filter(|matched| !matched.rule_is_replaced(domain));
     let mut gates = Vec::new();
-    let block = matched.and_then(|matched| matched.rule.on_exceed);
-    let starts = |counted: &[Counted], length: Nanos| {
-        // Limits that came with the request and replaced the rule's are not the rule's to punish for.
-        matched
-            .is_some_and(|matched| !matched.rule_is_replaced(domain) && matched.rule.counted.starts_with(counted))
-            .then_some(length)
-    };
     for ((depth, levels), &rule) in (1..).zip(1..).zip(path) {
         for counted in &rule.blocked_as {
             let name = descriptor_key(hash_key, &domain.name, &entries[..depth], counted);
-            let own = block.filter(|block| block.levels == Some(levels));
-            gates.push(Gate {
-                key: counter_name(name, BEGINNING_BLOCK_SALT),
-                rule,
-                starts: own.and_then(|block| starts(counted, block.length)),
-            });
+            let starting = own.and_then(|own| own.rule.on_exceed.filter(|_| own.rule.counted.starts_with(counted)));
+            let starts = starting.filter(|block| block.levels == Some(levels)).map(|block| block.length);
+            gates.push(Gate { key: counter_name(name, BEGINNING_BLOCK_SALT), rule, starts });
         }
     }
-    if let (Some(matched), Some(Block { length, levels: None })) = (matched, block) {
+    if let Some(matched) = matched
+        && let Some(Block { length, levels: None }) = matched.rule.on_exceed
+    {
         let key = counter_name(matched.key, BLOCK_SALT);
-        gates.push(Gate { key, rule: matched.rule, starts: starts(&[], length) });
+        gates.push(Gate { key, rule: matched.rule, starts: own.map(|_| length) });
     }
     gates
 }
