@@ -9,6 +9,11 @@ pub const WINDOW_MIN: Nanos = Nanos::from_millis(1);
 /// Longest window: ten years of 366 days. Longer ones are contracts, not rate limits.
 pub const WINDOW_MAX: Nanos = Nanos::from_secs(10 * 366 * 86_400);
 
+/// Shortest block: `Retry-After` speaks in seconds.
+pub const BLOCK_MIN: Nanos = Nanos::SECOND;
+/// Longest block: who is to stay away for longer gets a rule that says so.
+pub const BLOCK_MAX: Nanos = WINDOW_MAX;
+
 /// Largest message that is decoded and decided, in bytes; a larger one is answered `OVER_LIMIT`. Sixteen 1 MiB headers
 /// in one request: far beyond what any Envoy lets in (60 KiB a request by default), and still cheap to hold.
 pub const MESSAGE_MAX_BYTES: usize = 16 << 20;

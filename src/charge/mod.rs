@@ -1,10 +1,14 @@
 //! What a request asks of its counters, and what they answer. Pure: [`settle()`] takes counters and leaves counters; a
 //! store only brings them together under its locks.
 
+mod gate;
 mod settle;
+
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
+pub use gate::{Gate, GateVerdict};
 pub use settle::settle;
 
 use crate::{
@@ -50,6 +54,22 @@ pub struct Charges<'p> {
     pub denied: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
+    /// Where its descriptors may be blocked, in their order. With [`Way::EachAlone`] there are none.
+    pub gates: SmallVec<[Gate; 2]>,
+}
+
+impl Charges<'_> {
+    /// The places of one descriptor's charges.
+    pub fn of_descriptor(&self, descriptor: u32) -> Range<usize> {
+        let first = self.list.partition_point(|charge| charge.descriptor < descriptor);
+        first..first + self.list[first..].partition_point(|charge| charge.descriptor == descriptor)
+    }
+
+    /// The places of one descriptor's gates.
+    pub fn gates_of_descriptor(&self, descriptor: u32) -> Range<usize> {
+        let first = self.gates.partition_point(|gate| gate.descriptor < descriptor);
+        first..first + self.gates[first..].partition_point(|gate| gate.descriptor == descriptor)
+    }
 }
 
 /// How the charges of a request hang together.
@@ -80,4 +100,6 @@ pub struct Verdicts {
     pub refused: bool,
     /// One a charge, in the same order.
     pub list: SmallVec<[Verdict; 8]>,
+    /// One a gate, in the same order.
+    pub gates: SmallVec<[GateVerdict; 2]>,
 }

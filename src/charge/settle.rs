@@ -2,24 +2,29 @@
 
 use smallvec::SmallVec;
 
-use super::{Charge, Charges, Role, Verdict, Verdicts, Way};
+use super::{Charge, Charges, Gate, GateVerdict, Role, Verdict, Verdicts, Way, gate};
 use crate::{
     limit::{Counter, Wait},
     request::Ask,
-    units::Timestamp,
+    units::{Nanos, Timestamp},
 };
 
 /// Decides `charges` at `now` and leaves `counters` as they stand afterwards.
 ///
-/// `slot_of` names, for each charge, the place of its counter in `counters`: charges that meet on one counter name the
-/// same place, and see what the earlier ones took or gave back.
+/// `slot_of` names, for each charge and then for each gate, the place of its counter in `counters`: charges that meet on
+/// one counter name the same place, and see what the earlier ones took or gave back.
 pub fn settle(charges: &Charges<'_>, slot_of: &[u32], counters: &mut [Counter], now: Timestamp) -> Verdicts {
-    debug_assert_eq!(charges.list.len(), slot_of.len());
+    debug_assert_eq!(charges.list.len() + charges.gates.len(), slot_of.len());
+    let (slot_of, gate_slots) = slot_of.split_at(charges.list.len());
     for (charge, &slot) in charges.list.iter().zip(slot_of) {
         let counter = &mut counters[slot as usize];
         *counter = charge.limit.at(*counter, now);
     }
-    let mut table = Table { charges, slot_of, counters, now };
+    for &slot in gate_slots {
+        let counter = &mut counters[slot as usize];
+        *counter = gate::at(*counter, now);
+    }
+    let mut table = Table { charges, slot_of, gate_slots, counters, now };
     match charges.way {
         Way::AllOrNone => table.all_or_none(),
         Way::EachAlone => table.each_alone(),
@@ -30,6 +35,7 @@ pub fn settle(charges: &Charges<'_>, slot_of: &[u32], counters: &mut [Counter], 
 struct Table<'t, 'p> {
     charges: &'t Charges<'p>,
     slot_of: &'t [u32],
+    gate_slots: &'t [u32],
     counters: &'t mut [Counter],
     now: Timestamp,
 }
@@ -63,16 +69,19 @@ impl Table<'_, '_> {
     fn all_or_none(&mut self) -> Verdicts {
         let before: SmallVec<[Counter; 8]> = SmallVec::from_slice(self.counters);
         let mut list: SmallVec<[Verdict; 8]> = SmallVec::from_elem(Verdict::default(), self.charges.list.len());
-        let mut tally = Tally { no_room: self.charges.denied, ..Tally::default() };
+        let mut gates = self.look_at_gates();
+        let blocked = gates.iter().any(|&gate| gate != GateVerdict::Open);
+        let mut tally = Tally { no_room: self.charges.denied || blocked, ..Tally::default() };
         self.pass(&mut list, |role| role != Role::Shadow, &mut tally);
         if tally.refused() {
             self.counters.copy_from_slice(&before);
             self.keep_what_stays();
             self.tell_refused(&mut list);
-            return Verdicts { refused: true, list };
+            self.start_blocks(&list, &tally, &mut gates);
+            return Verdicts { refused: true, list, gates };
         }
         self.pass(&mut list, |role| role == Role::Shadow, &mut Tally::default());
-        Verdicts { refused: false, list }
+        Verdicts { refused: false, list, gates }
     }
 
     /// Looks at the groups of the chosen roles in order; a group that fits takes at once, so that the next ones see it.
@@ -106,7 +115,9 @@ impl Table<'_, '_> {
         }
         for index in group {
             let charge = &self.charges.list[index];
-            let takes = all_fit || charge.role == Role::Overdraw || matches!(charge.ask, Ask::GiveBack(_));
+            let takes = (all_fit && !self.is_blocked(charge.descriptor))
+                || charge.role == Role::Overdraw
+                || matches!(charge.ask, Ask::GiveBack(_));
             if takes {
                 self.apply(index);
             }
@@ -134,27 +145,83 @@ impl Table<'_, '_> {
     fn tell_refused(&self, list: &mut [Verdict]) {
         // What the same request asks of a counter before the charge at hand: after waiting it will be there again.
         let mut ahead: SmallVec<[u64; 8]> = SmallVec::from_elem(0, self.counters.len());
-        for (index, verdict) in list.iter_mut().enumerate() {
-            let charge = &self.charges.list[index];
-            let counter = self.counter(index);
-            verdict.standing = charge.limit.standing(counter, self.now);
-            if charge.role == Role::Shadow {
-                *verdict = Verdict { fits: true, wait: Wait::None, ..*verdict };
-                continue;
+        let mut first = 0;
+        while first < list.len() {
+            let end = self.group_end(first);
+            // A quota descriptor without room takes nothing: another one has room, or neither passes before it.
+            let takes =
+                self.charges.list[first].role != Role::Quota || list[first..end].iter().all(|verdict| verdict.fits);
+            for (index, verdict) in (first..end).zip(&mut list[first..end]) {
+                *verdict = self.refused(index, verdict.fits, &mut ahead[self.slot_of[index] as usize], takes);
             }
-            let before = &mut ahead[self.slot_of[index] as usize];
-            let asked = room_asked(charge);
-            verdict.wait = match asked {
-                0 => Wait::None,
-                asked => charge.limit.wait(counter, self.now, before.saturating_add(asked)),
-            };
-            // A quota descriptor without room takes nothing the next time either.
-            if let Ask::Take(hits) = charge.ask
-                && (charge.role != Role::Quota || verdict.fits)
-            {
-                *before = before.saturating_add(hits);
+            first = end;
+        }
+    }
+
+    fn refused(&self, index: usize, fits: bool, ahead: &mut u64, takes: bool) -> Verdict {
+        let charge = &self.charges.list[index];
+        let counter = self.counter(index);
+        let standing = charge.limit.standing(counter, self.now);
+        if charge.role == Role::Shadow {
+            return Verdict { fits: true, standing, wait: Wait::None };
+        }
+        let wait = match room_asked(charge) {
+            0 => Wait::None,
+            asked => charge.limit.wait(counter, self.now, ahead.saturating_add(asked)),
+        };
+        if let Ask::Take(hits) = charge.ask
+            && takes
+        {
+            *ahead = ahead.saturating_add(hits);
+        }
+        Verdict { fits, standing, wait }
+    }
+
+    fn look_at_gates(&self) -> SmallVec<[GateVerdict; 2]> {
+        let look = |&slot: &u32| match gate::rest(self.counters[slot as usize], self.now) {
+            Nanos::ZERO => GateVerdict::Open,
+            rest => GateVerdict::Blocked(rest),
+        };
+        self.gate_slots.iter().map(look).collect()
+    }
+
+    /// Whether a block stands in the way of a descriptor, as long as none of this request has been started.
+    fn is_blocked(&self, descriptor: u32) -> bool {
+        let slots = &self.gate_slots[self.charges.gates_of_descriptor(descriptor)];
+        slots.iter().any(|&slot| self.counters[slot as usize].used > 0)
+    }
+
+    /// Closes the gates of the descriptors that this refused request found without room. Who was blocked already was
+    /// refused for that, and starts nothing: a block is never prolonged.
+    fn start_blocks(&mut self, list: &[Verdict], tally: &Tally, gates: &mut [GateVerdict]) {
+        let starts = |gate: &Gate| {
+            gate.starts.filter(|_| !self.is_blocked(gate.descriptor) && self.exceeds(gate.descriptor, list, tally))
+        };
+        let starting: SmallVec<[Option<Nanos>; 2]> = self.charges.gates.iter().map(starts).collect();
+        for (&slot, length) in self.gate_slots.iter().zip(&starting) {
+            let counter = &mut self.counters[slot as usize];
+            if let Some(length) = *length {
+                // Of several that close one gate at once the longest counts, whatever their order.
+                *counter = std::cmp::max_by_key(*counter, gate::start(self.now, length), |block| block.time);
             }
         }
+        for ((verdict, &slot), _) in gates.iter_mut().zip(self.gate_slots).zip(&starting).filter(|(_, it)| it.is_some())
+        {
+            *verdict = GateVerdict::Started(gate::rest(self.counters[slot as usize], self.now));
+        }
+    }
+
+    /// Whether the limits of a descriptor refuse the request and will have room for it one day: shadow limits refuse
+    /// nothing, a cost above a limit is a mistake and no excess, and quotas refuse only where none has room.
+    fn exceeds(&self, descriptor: u32, list: &[Verdict], tally: &Tally) -> bool {
+        let refuses = |role: Role| match role {
+            Role::Enforced | Role::Overdraw => true,
+            Role::Quota => !tally.quota_room,
+            Role::Shadow => false,
+        };
+        let own = self.charges.of_descriptor(descriptor);
+        let mut refusing = own.filter(|&index| !list[index].fits && refuses(self.charges.list[index].role)).peekable();
+        refusing.peek().is_some() && refusing.all(|index| list[index].wait != Wait::Never)
     }
 
     /// `count_denied`: first charged, then asked whether that was too much.
@@ -177,7 +244,7 @@ impl Table<'_, '_> {
             tally.count(self.charges.list[first].role, all_fit);
             first = end;
         }
-        Verdicts { refused: tally.refused(), list }
+        Verdicts { refused: tally.refused(), list, gates: SmallVec::new() }
     }
 
     fn counter(&self, index: usize) -> Counter {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    charge::CounterKey,
+    charge::{CounterKey, Gate},
     limit::{Algorithm, Limit, Window},
     units::Nanos,
 };
@@ -35,18 +35,22 @@ struct Row {
     /// The number of its limit in either window; the burst of a bucket.
     counts: [u64; 2],
     ask: Ask,
+    /// Where it may be blocked, and for how many seconds it blocks itself there.
+    gate: Option<(usize, Option<u64>)>,
 }
 
-/// Everything that was ever charged: (second, hits) for each counter and window, in order.
+/// Everything that was ever charged: (second, hits) for each counter and window, in order; and when the block at each
+/// gate ends.
 #[derive(Clone)]
 struct History {
     kinds: Kinds,
     events: HashMap<(usize, usize), Vec<(u64, i128)>>,
+    blocks: HashMap<usize, u64>,
 }
 
 impl History {
     fn new(kinds: Kinds) -> Self {
-        Self { kinds, events: HashMap::new() }
+        Self { kinds, events: HashMap::new(), blocks: HashMap::new() }
     }
 
     /// The hits that count now, rounded up.
@@ -109,15 +113,30 @@ impl Row {
     }
 
     fn fits(&self, history: &History, now: u64) -> bool {
-        let room = |(window, counter): (usize, (usize, usize))| {
-            let left = self.counts[window].saturating_sub(history.used(counter, now));
-            match (self.ask, self.role) {
-                (Ask::GiveBack(_), _) => true,
-                (Ask::Look, _) | (Ask::Take(_), Role::Overdraw) => left >= 1,
-                (Ask::Take(hits), _) => left >= hits,
-            }
-        };
-        self.counters().into_iter().enumerate().all(room)
+        (0..2).all(|window| self.fits_in(window, history, now))
+    }
+
+    fn fits_in(&self, window: usize, history: &History, now: u64) -> bool {
+        let left = self.counts[window].saturating_sub(history.used(self.counters()[window], now));
+        left >= self.asked()
+    }
+
+    /// The room it needs.
+    fn asked(&self) -> u64 {
+        match (self.ask, self.role) {
+            (Ask::GiveBack(_), _) => 0,
+            (Ask::Look, _) | (Ask::Take(_), Role::Overdraw) => 1,
+            (Ask::Take(hits), _) => hits,
+        }
+    }
+
+    /// Refunds meet no gate.
+    fn gate(&self) -> Option<(usize, Option<u64>)> {
+        self.gate.filter(|_| !matches!(self.ask, Ask::GiveBack(_)))
+    }
+
+    fn blocked(&self, history: &History, now: u64) -> bool {
+        self.gate().is_some_and(|(gate, _)| history.blocks.get(&gate).is_some_and(|&end| now < end))
     }
 
     fn charge(&self, history: &mut History, now: u64) {
@@ -131,6 +150,24 @@ impl Row {
         }
     }
 
+    /// Whether each window in which it finds no room is large enough for it and what the same request asked before.
+    fn can_ever_fit(&self, history: &History, demand: &HashMap<(usize, usize), u64>, now: u64) -> bool {
+        self.counters().into_iter().enumerate().all(|(window, counter)| {
+            let whole = demand.get(&counter).copied().unwrap_or(0).saturating_add(self.asked());
+            self.fits_in(window, history, now) || whole <= self.counts[window]
+        })
+    }
+
+    fn add_demand(&self, history: &History, demand: &mut HashMap<(usize, usize), u64>, now: u64) {
+        let Ask::Take(hits) = self.ask else { return };
+        for (window, counter) in self.counters().into_iter().enumerate() {
+            if self.role != Role::Quota || self.fits_in(window, history, now) {
+                let demand = demand.entry(counter).or_default();
+                *demand = demand.saturating_add(hits);
+            }
+        }
+    }
+
     fn stays(&self) -> bool {
         self.role == Role::Overdraw || matches!(self.ask, Ask::GiveBack(_))
     }
@@ -140,18 +177,31 @@ impl Row {
 fn by_the_book(rows: &[Row], history: &mut History, now: u64) -> bool {
     let mut trial = history.clone();
     let (mut refused, mut quota_seen, mut quota_room) = (false, false, false);
+    let mut without_room = Vec::new();
+    let mut demand: HashMap<(usize, usize), u64> = HashMap::new();
+    refused |= rows.iter().any(|row| row.blocked(history, now));
     for row in rows.iter().filter(|row| row.role != Role::Shadow) {
-        let fits = row.fits(&trial, now);
+        let (fits, blocked) = (row.fits(&trial, now), row.blocked(history, now));
         match row.role {
             Role::Quota => (quota_seen, quota_room) = (true, quota_room || fits),
             _ => refused |= !fits,
         }
-        if fits || row.stays() {
+        if !fits && !blocked && row.can_ever_fit(&trial, &demand, now) {
+            without_room.push(row);
+        }
+        row.add_demand(&trial, &mut demand, now);
+        if (fits && !blocked) || row.stays() {
             row.charge(&mut trial, now);
         }
     }
     refused |= quota_seen && !quota_room;
     if refused {
+        for row in without_room.into_iter().filter(|row| row.role != Role::Quota || !quota_room) {
+            if let Some((gate, Some(secs))) = row.gate() {
+                let end = history.blocks.entry(gate).or_default();
+                *end = (now + secs).max(*end);
+            }
+        }
         for row in rows.iter().filter(|row| row.stays()) {
             row.charge(history, now);
         }
@@ -212,8 +262,20 @@ fn charges<'p>(rows: &[Row], limits: &'p [[Limit; 2]], way: Way) -> (Charges<'p>
             slot_of.push(slot);
         }
     }
+    for (descriptor, row) in (0..).zip(rows) {
+        if let (Some((gate, starts)), Way::AllOrNone) = (row.gate(), way) {
+            let slot = u32::try_from(FIRST_GATE + gate).expect("few gates");
+            let starts = starts.map(Nanos::from_secs);
+            charges.gates.push(Gate { key: CounterKey(u128::from(slot)), descriptor, starts });
+            slot_of.push(slot);
+        }
+    }
     (charges, slot_of)
 }
+
+/// The counters of two windows, those of shadow limits from the tenth on; then the gates.
+const FIRST_GATE: usize = 26;
+const GATES: usize = 3;
 
 fn row() -> impl Strategy<Value = Row> {
     let role = prop::sample::select(vec![
@@ -230,11 +292,13 @@ fn row() -> impl Strategy<Value = Row> {
         1 => (0u64..4).prop_map(Ask::GiveBack),
         1 => prop::sample::select(vec![Ask::Take(u64::MAX), Ask::GiveBack(u64::MAX), Ask::Take(7)]),
     ];
-    (0usize..3, role, [0u64..9, 0u64..15], ask).prop_map(|(counter, role, counts, ask)| Row {
+    let gate = prop::option::of((0..GATES, prop::option::of(1u64..50)));
+    (0usize..3, role, [0u64..9, 0u64..15], ask, gate).prop_map(|(counter, role, counts, ask, gate)| Row {
         counter,
         role,
         counts,
         ask,
+        gate,
     })
 }
 
@@ -255,7 +319,8 @@ proptest! {
         trace in trace(), kinds in kinds(), way in prop::sample::select(vec![Way::AllOrNone, Way::EachAlone]),
     ) {
         let kinds = if way == Way::EachAlone { [Kind::Fixed; 2] } else { kinds };
-        let (mut now, mut history, mut counters) = (1_000, History::new(kinds), [Counter::default(); 26]);
+        let mut counters = [Counter::default(); FIRST_GATE + GATES];
+        let (mut now, mut history) = (1_000, History::new(kinds));
         for (step, rows) in trace {
             now += step;
             let limits = limits(&rows, kinds);
@@ -272,6 +337,11 @@ proptest! {
                 let (number, window) = (slot as usize / 2, slot as usize % 2);
                 prop_assert_eq!(used, history.used((number, window), now), "at {} s: {:?}", now, rows);
             }
+            for gate in 0..GATES {
+                let end = history.blocks.get(&gate).copied().unwrap_or(0);
+                let block = gate::at(counters[FIRST_GATE + gate], Timestamp::from_secs(now));
+                prop_assert_eq!(block.time, Timestamp::from_secs(if now < end { end } else { 0 }), "gate {}", gate);
+            }
         }
     }
 
@@ -280,7 +350,7 @@ proptest! {
     fn a_refused_request_passes_when_it_was_told_to_and_not_a_tick_earlier(
         trace in trace(), kinds in kinds(), early in prop_oneof![Just(1), 1u64..30_000_000_000],
     ) {
-        let (mut now, mut counters) = (1_000, [Counter::default(); 26]);
+        let (mut now, mut counters) = (1_000, [Counter::default(); FIRST_GATE + GATES]);
         for (step, mut rows) in trace {
             now += step;
             rows.retain(|row| matches!(row.role, Role::Enforced) && !matches!(row.ask, Ask::GiveBack(_)));
@@ -292,7 +362,9 @@ proptest! {
                 continue;
             }
             let refused_at = |then: Timestamp| settle(&charges, &slot_of, &mut counters.clone(), then).refused;
-            match verdicts.list.iter().map(|verdict| verdict.wait).max() {
+            let blocks = verdicts.gates.iter().map(|gate| gate.rest()).filter(|rest| *rest > Nanos::ZERO);
+            let waits = verdicts.list.iter().map(|verdict| verdict.wait).chain(blocks.map(Wait::For));
+            match waits.max() {
                 Some(Wait::For(wait)) => {
                     prop_assert!(!refused_at(at.plus(wait)), "told to wait {:?}: {:?}", wait, rows);
                     let earlier = Timestamp((at.0 + wait.0).saturating_sub(early).max(at.0));

@@ -20,8 +20,8 @@ use crate::{
     bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
-        Action, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit, Rules,
-        identity::window_salt,
+        Action, Block, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit,
+        Rules, blocks, identity::window_salt,
     },
     units::Nanos,
 };
@@ -48,13 +48,13 @@ pub(super) struct Build<'b> {
 /// One domain while it is built.
 struct Part {
     rules: Vec<Rule>,
+    count_denied: bool,
     /// Of each rule.
     spots: Vec<Spot>,
     names: HashSet<Box<str>>,
     /// In order, so that what is suggested does not depend on chance.
     limit_names: BTreeSet<Box<str>>,
     replaced: Vec<(Spot, String)>,
-    count_denied: bool,
 }
 
 /// What a level needs to know of the rules above it.
@@ -101,6 +101,7 @@ impl<'b> Build<'b> {
             name: draft.name.clone(),
             count_denied,
             request_limits: draft.request_limits.map_or(RequestLimits::Use, |(_, limits)| limits),
+            blocks: blocks::connect(&mut part.rules),
             request_rule,
             top,
             rules: part.rules,
@@ -220,6 +221,8 @@ impl<'b> Build<'b> {
             limits: self.limits(&limits, mode, part),
             mode,
             overdraw: settings.overdraw.unwrap_or(false),
+            on_exceed: if action == Action::Limits { self.block(draft, here, part) } else { None },
+            blocked_as: Vec::new(),
             counted: here.levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect(),
             replaces: limits.replaces.iter().map(|(_, name)| self.limit_name(name)).collect(),
             expose: here.look.expose.unwrap_or_default(),
@@ -228,6 +231,16 @@ impl<'b> Build<'b> {
             metadata: settings.metadata.clone(),
             children: Level::default(),
         }
+    }
+
+    fn block(&mut self, draft: &Draft, here: &Above, part: &Part) -> Option<Block> {
+        let on_exceed = draft.settings.on_exceed.as_ref()?;
+        if part.count_denied {
+            let help = "`count_denied: false` in the domain, or no block".to_owned();
+            self.report.error_help(on_exceed.spot, "`on_exceed` and `count_denied` exclude each other", help);
+        }
+        let keys: Vec<&str> = here.levels.iter().map(|id| &*self.drafts[id.0].key).collect();
+        on_exceed.block(&keys, self.report)
     }
 
     fn limits(&mut self, limits: &Limits, mode: Mode, part: &mut Part) -> Box<[RuleLimit]> {
@@ -290,6 +303,8 @@ impl<'b> Build<'b> {
             limits: [placeholder].into(),
             mode: Mode::Enforce,
             overdraw: false,
+            on_exceed: None,
+            blocked_as: Vec::new(),
             counted: [].into(),
             replaces: BTreeSet::new(),
             expose: look.expose.unwrap_or_default(),

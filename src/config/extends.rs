@@ -165,6 +165,7 @@ impl Settings {
             action: self.action.or(base.action),
             mode: self.mode.or(base.mode),
             overdraw: self.overdraw.or(base.overdraw),
+            on_exceed: self.on_exceed.or(base.on_exceed),
             count: self.count.or(base.count),
             ipv6_prefix: self.ipv6_prefix.or(base.ipv6_prefix),
             look: self.look.or(base.look),

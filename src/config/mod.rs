@@ -5,7 +5,7 @@
 //! |---|---|
 //! | YAML: a tree with places | `yaml` |
 //! | raw: maps with known keys | `fields` |
-//! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `response`, `metadata` |
+//! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `on_exceed`, `response`, `metadata` |
 //! | put together | `merge`, `extends` |
 //! | compiled | `build`, `warnings` |
 
@@ -18,6 +18,7 @@ mod limits;
 mod matching;
 mod merge;
 mod metadata;
+mod on_exceed;
 mod rate;
 mod report;
 mod response;
@@ -49,12 +50,13 @@ use crate::{
 };
 
 /// Every kind of map in a rule file, so that a key in the wrong one can be sent to the right one.
-const SHAPES: [&Shape; 8] = [
+const SHAPES: [&Shape; 9] = [
     &document::DOCUMENT,
     &rule::RULE,
     &limits::LIMIT,
     &limits::RATE_LIMIT,
     &limits::REPLACES,
+    &on_exceed::ON_EXCEED,
     &response::RESPONSE,
     &response::HEADER,
     &response::BODY,

@@ -8,6 +8,7 @@ use super::{
     limits::{self, Limits},
     matching::{self, Kind, Lists, Matching},
     metadata,
+    on_exceed::{self, OnExceed},
     report::{Report, Spot},
     response::{Look, Looks},
     yaml::Node,
@@ -42,10 +43,11 @@ pub(super) const RULE: Shape = Shape {
         "shadow_mode",
         "quota_mode",
         "overdraw",
+        "on_exceed",
         "response",
         "metadata",
     ],
-    unavailable: &["on_exceed", "on_store_error", "detailed_metric", "value_to_metric"],
+    unavailable: &["on_store_error", "detailed_metric", "value_to_metric"],
 };
 
 /// One rule, checked, as its author wrote it.
@@ -69,6 +71,7 @@ pub(super) struct Settings {
     pub action: Option<Act>,
     pub mode: Option<Mode>,
     pub overdraw: Option<bool>,
+    pub on_exceed: Option<OnExceed>,
     pub count: Option<Count>,
     pub ipv6_prefix: Option<u8>,
     pub look: Look,
@@ -147,12 +150,18 @@ fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut R
         action: action(&fields, report),
         mode: mode(&fields, report),
         overdraw: fields.boolean("overdraw", report),
+        on_exceed: on_exceed::on_exceed(&fields, report),
         count: matching.as_ref().and_then(|matching| count(&fields, matching.kind, report)),
         ipv6_prefix: ipv6_prefix(&fields, key, matching.as_ref(), report),
         look: reading.looks.read(&fields, report),
         metadata: fields.node("metadata").and_then(|node| metadata::value(node, report)).map(Arc::new),
     };
     unheeded(&fields, &settings, report);
+    if let (Some(on_exceed), None) = (&settings.on_exceed, &extends)
+        && !matches!(settings.action, Some(Act::Limits(_)))
+    {
+        report.error(on_exceed.spot, "`on_exceed` needs `limits`: nothing of this rule can be exceeded");
+    }
     let bare = RULE.keys.iter().all(|key| is_place(key) || fields.node(key).is_none());
     // Children are read even where the rule itself is wrong: their errors are wanted, too.
     let children = rules(&fields, depth + 1, reading, report);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     charge::{Role, Verdict, Verdicts, Way},
     limit::Wait,
-    rules::{Action, Domain, Expose, Match, Report, find::Found},
+    rules::{Action, Domain, Expose, Match, Report, Rule, find::Found},
     units::{Nanos, Timestamp},
 };
 
@@ -46,6 +46,8 @@ struct Outcome {
     denied: bool,
     /// The charge whose window it reports.
     reported: Option<usize>,
+    /// A block stood in its way.
+    blocked: bool,
     /// How long it had to wait alone; `None` unless it is refused.
     wait: Wait,
 }
@@ -53,6 +55,12 @@ struct Outcome {
 impl<'p> Case<'_, 'p> {
     fn matched(&self, descriptor: usize) -> Option<&'p Match<'p>> {
         self.found[descriptor].matched.as_ref()
+    }
+
+    /// The rule that speaks for a descriptor: the one it matches, or the one at which it is blocked.
+    fn rule(&self, descriptor: usize) -> Option<&'p Rule> {
+        let matched = self.matched(descriptor).map(|matched| matched.rule);
+        matched.or_else(|| self.plan.blocked(self.verdicts, descriptor).map(|blocked| blocked.rule))
     }
 
     /// The charges of a descriptor that clients may know of. `count_denied` shows shadow rules, as
@@ -79,6 +87,19 @@ impl<'p> Case<'_, 'p> {
     }
 
     fn outcome(&self, descriptor: usize) -> Outcome {
+        let mut outcome = self.outcome_unblocked(descriptor);
+        let started = self.plan.gates_of(self.verdicts, descriptor).map(|(_, gate)| gate.rest()).max();
+        outcome.blocked = self.plan.blocked(self.verdicts, descriptor).is_some();
+        outcome.refused |= outcome.blocked;
+        if let Some(rest) = started.filter(|rest| *rest > Nanos::ZERO) {
+            // The limits must have room, too, when the block is over.
+            outcome.wait = outcome.wait.max(Wait::For(rest));
+        }
+        outcome
+    }
+
+    /// What its rule and its limits alone make of a descriptor.
+    fn outcome_unblocked(&self, descriptor: usize) -> Outcome {
         let Some(matched) = self.matched(descriptor) else { return Outcome::default() };
         if acts(matched, Action::Deny) && !self.plan.exempt {
             return Outcome { refused: true, denied: true, ..Outcome::default() };
@@ -86,7 +107,12 @@ impl<'p> Case<'_, 'p> {
         let refusing = |&index: &usize| self.role(index) != Role::Shadow && !self.verdict(index).fits;
         let worst = longest_wait(self.visible(descriptor).filter(refusing), |index| self.verdict(index).wait);
         if let Some(worst) = worst {
-            return Outcome { refused: true, denied: false, reported: Some(worst), wait: self.verdict(worst).wait };
+            return Outcome {
+                refused: true,
+                reported: Some(worst),
+                wait: self.verdict(worst).wait,
+                ..Outcome::default()
+            };
         }
         let reported = match matched.rule.report {
             Report::First => self.visible(descriptor).next(),
@@ -112,48 +138,67 @@ impl<'p> Case<'_, 'p> {
 
     fn status(&self, descriptor: usize, outcome: &Outcome) -> Status<'p> {
         let matched = self.matched(descriptor);
+        let unlimited = matched.is_some_and(|matched| acts(matched, Action::Unlimited));
         Status {
             refused: outcome.refused,
-            figure: outcome.reported.map(|index| self.figure(index)),
-            exposed: matched.is_none_or(|matched| matched.rule.expose != Expose::Never),
-            unlimited: matched.is_some_and(|matched| acts(matched, Action::Unlimited)) && !self.plan.exempt,
+            figure: outcome.reported.map(|index| self.reported_figure(index, outcome)),
+            exposed: self.rule(descriptor).is_none_or(|rule| rule.expose != Expose::Never),
+            unlimited: unlimited && !self.plan.exempt && !outcome.refused,
         }
     }
 
     fn figure(&self, index: usize) -> Figure<'p> {
         let (limit, verdict) = (self.plan.limits[index], self.verdict(index));
-        let length = limit.limit.window.length_at(self.now);
         let standing = verdict.standing;
-        let (remaining, reset_secs) = match (verdict.fits, self.each_alone(), verdict.wait) {
-            (true, ..) => (standing.available, standing.reset.ceil_secs()),
-            // envoyproxy/ratelimit tells the end of the window, whatever was asked.
-            (false, true, _) | (false, false, Wait::None) => (0, standing.reset.ceil_secs().max(1)),
-            (false, false, Wait::For(wait)) => (0, wait.ceil_secs().max(1)),
-            (false, false, Wait::Never) => (0, length.ceil_secs().max(1)),
+        let mut figure = Figure {
+            limit,
+            used: standing.used,
+            available: standing.available,
+            remaining: standing.available,
+            reset_secs: standing.reset.ceil_secs(),
+            length: limit.limit.window.length_at(self.now),
         };
-        Figure { limit, used: standing.used, available: standing.available, remaining, reset_secs, length }
+        if !verdict.fits {
+            // envoyproxy/ratelimit tells the end of the window, whatever was asked.
+            refuse(&mut figure, if self.each_alone() { Wait::None } else { verdict.wait });
+        }
+        figure
+    }
+
+    /// The figure that a descriptor reports: of one that is blocked it says so, whatever its window holds.
+    fn reported_figure(&self, index: usize, outcome: &Outcome) -> Figure<'p> {
+        let mut figure = self.figure(index);
+        if outcome.refused && !self.each_alone() {
+            refuse(&mut figure, outcome.wait);
+        }
+        figure
     }
 
     fn answer(&self, outcomes: &[Outcome]) -> Option<Answer<'p>> {
-        if self.plan.exempt {
+        if self.plan.exempt && !self.verdicts.refused {
             return None;
         }
         let Some(descriptor) = self.answering(outcomes) else { return self.shadow_answer() };
-        let rule = self.matched(descriptor)?.rule;
+        let (rule, outcome) = (self.rule(descriptor)?, &outcomes[descriptor]);
         let exposed = match rule.expose {
             Expose::Always => true,
             Expose::OnDeny => self.verdicts.refused,
             Expose::Never => false,
         };
-        let place = |reported| self.visible(descriptor).position(|index| Some(index) == reported);
+        let reported = self.visible(descriptor).position(|index| Some(index) == outcome.reported).unwrap_or(0);
+        let mut figures: SmallVec<[Figure<'p>; 4]> = self.visible(descriptor).map(|index| self.figure(index)).collect();
+        if let (Some(figure), Some(index)) = (figures.get_mut(reported), outcome.reported) {
+            *figure = self.reported_figure(index, outcome);
+        }
         let mut answer = Answer {
             rule,
             descriptor,
-            figures: self.visible(descriptor).map(|index| self.figure(index)).collect(),
-            reported: place(outcomes[descriptor].reported).unwrap_or(0),
+            figures,
+            reported,
             exposed,
             retry_after_secs: None,
             never: false,
+            blocked: outcome.blocked,
             shadow_only: false,
         };
         if self.verdicts.refused && !self.plan.charges.denied {
@@ -174,15 +219,14 @@ impl<'p> Case<'_, 'p> {
     /// one that whose reported window has the smallest share left, or the first. Those that hide their figures stand
     /// back where others do not.
     fn answering(&self, outcomes: &[Outcome]) -> Option<usize> {
-        let hidden =
-            |descriptor: usize| self.matched(descriptor).is_some_and(|matched| matched.rule.expose == Expose::Never);
+        let hidden = |descriptor: usize| self.rule(descriptor).is_some_and(|rule| rule.expose == Expose::Never);
         let quota = |descriptor: usize| self.charges(descriptor).any(|index| self.role(index) == Role::Quota);
         // While one quota descriptor has room, those without do not refuse the request.
         let quota_room = (0..outcomes.len()).any(|descriptor| quota(descriptor) && !outcomes[descriptor].refused);
         let speaks = |descriptor: usize| {
             let outcome = &outcomes[descriptor];
             if self.verdicts.refused {
-                outcome.refused && !(quota_room && quota(descriptor))
+                outcome.refused && (outcome.blocked || !(quota_room && quota(descriptor)))
             } else {
                 outcome.reported.is_some()
             }
@@ -225,11 +269,13 @@ impl<'p> Case<'_, 'p> {
             exposed: false,
             retry_after_secs: None,
             never: false,
+            blocked: false,
             shadow_only: true,
         })
     }
 
-    /// When this same request would pass: all enforced limits must have room, and one quota descriptor.
+    /// When this same request would pass: every block must be over, all enforced limits have room, and one quota
+    /// descriptor.
     fn wait(&self) -> Wait {
         let all = || (0..self.plan.charges.list.len()).map(|index| (self.role(index), self.verdict(index).wait));
         let enforced = all().filter(|(role, _)| matches!(role, Role::Enforced | Role::Overdraw)).map(|(_, wait)| wait);
@@ -237,8 +283,21 @@ impl<'p> Case<'_, 'p> {
             let waits = self.charges(descriptor).filter(|&index| self.role(index) == Role::Quota);
             waits.map(|index| self.verdict(index).wait).max()
         });
-        enforced.max().unwrap_or_default().max(quota.min().unwrap_or_default())
+        let blocks = self.verdicts.gates.iter().map(|gate| gate.rest()).filter(|rest| *rest > Nanos::ZERO);
+        let blocks = blocks.max().map_or(Wait::None, Wait::For);
+        enforced.max().unwrap_or_default().max(quota.min().unwrap_or_default()).max(blocks)
     }
+}
+
+/// Makes `figure` that of a refusal: nothing left, and when to come back.
+fn refuse(figure: &mut Figure<'_>, wait: Wait) {
+    figure.remaining = 0;
+    figure.reset_secs = match wait {
+        Wait::None => figure.reset_secs,
+        Wait::For(wait) => wait.ceil_secs(),
+        Wait::Never => figure.length.ceil_secs(),
+    }
+    .max(1);
 }
 
 /// The first of `charges` with the longest wait.

@@ -6,7 +6,7 @@ pub mod plan;
 use smallvec::SmallVec;
 
 pub use decide::decide;
-pub use plan::{Plan, plan};
+pub use plan::{Blocked, Plan, plan};
 
 use crate::{
     rules::{Domain, Rule, RuleLimit},
@@ -56,6 +56,7 @@ pub struct Figure<'p> {
 
 /// The rule that decides the answer, and what it says.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that some reader asks for")]
 pub struct Answer<'p> {
     pub rule: &'p Rule,
     /// The descriptor that matched it.
@@ -71,6 +72,8 @@ pub struct Answer<'p> {
     pub retry_after_secs: Option<u64>,
     /// This request can never pass: it asks for more than a limit is. `retry_after_secs` is then the window.
     pub never: bool,
+    /// Its descriptor was blocked already when the request came.
+    pub blocked: bool,
     /// Its descriptor's shadow limits are all that matched: only operators may see this.
     pub shadow_only: bool,
 }

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, ops::Range};
 use smallvec::SmallVec;
 
 use crate::{
-    charge::{Charge, Charges, CounterKey, Role, Way},
-    request::Request,
-    rules::{Action, Domain, Match, Mode, NameId, RuleLimit, find::Found, identity::counter_name},
+    charge::{Charge, Charges, CounterKey, Gate, GateVerdict, Role, Verdicts, Way},
+    request::{Ask, Request},
+    rules::{Action, Domain, Match, Mode, NameId, Rule, RuleLimit, find::Found, identity::counter_name},
+    units::Nanos,
 };
 
 /// The charges of one request, and which limit of which rule each comes from.
@@ -18,7 +19,9 @@ pub struct Plan<'p> {
     pub limits: SmallVec<[&'p RuleLimit; 8]>,
     /// One a descriptor: the places of its charges. The visible ones come first, in the order of the file.
     pub of_descriptor: SmallVec<[Range<u32>; 4]>,
-    /// A rule exempts the whole request: it passes and charges nothing.
+    /// One a gate, in the same order: the rule at which its block stands.
+    pub gate_rules: SmallVec<[&'p Rule; 2]>,
+    /// A rule exempts the whole request: it passes, unless it is blocked, and charges nothing.
     pub exempt: bool,
 }
 
@@ -36,6 +39,7 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
 
     for (index, (descriptor, found)) in (0..).zip(request.descriptors.iter().zip(found)) {
         let first = plan.count();
+        plan.add_gates(index, request.ask_of(descriptor), found);
         if let Some(matched) = &found.matched
             && !plan.exempt
         {
@@ -60,7 +64,43 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
     plan
 }
 
-impl Plan<'_> {
+/// What blocks one descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked<'p> {
+    /// The rule at which the block stands.
+    pub rule: &'p Rule,
+    /// How long it lasts from now.
+    pub rest: Nanos,
+}
+
+impl<'p> Plan<'p> {
+    /// What refuses a descriptor whatever its limits say: of several blocks the one that lasts longest.
+    pub fn blocked(&self, verdicts: &Verdicts, descriptor: usize) -> Option<Blocked<'p>> {
+        let blocks = self.gates_of(verdicts, descriptor).filter_map(|(rule, verdict)| match verdict {
+            GateVerdict::Blocked(rest) => Some(Blocked { rule, rest }),
+            GateVerdict::Open | GateVerdict::Started(_) => None,
+        });
+        blocks.max_by_key(|blocked| blocked.rest)
+    }
+
+    /// The gates of a descriptor: the rule at which each stands, and what became of it.
+    pub fn gates_of(&self, verdicts: &Verdicts, descriptor: usize) -> impl Iterator<Item = (&'p Rule, GateVerdict)> {
+        let range = self.charges.gates_of_descriptor(u32::try_from(descriptor).unwrap_or(u32::MAX));
+        let (rules, gates) = (&self.gate_rules[range.clone()], &verdicts.gates[range]);
+        rules.iter().copied().zip(gates.iter().copied())
+    }
+
+    /// A refund is always granted, so that no block matters to it.
+    fn add_gates(&mut self, descriptor: u32, ask: Ask, found: &Found<'p>) {
+        if matches!(ask, Ask::GiveBack(_)) {
+            return;
+        }
+        for gate in &found.gates {
+            self.charges.gates.push(Gate { key: CounterKey(gate.key), descriptor, starts: gate.starts });
+            self.gate_rules.push(gate.rule);
+        }
+    }
+
     fn count(&self) -> u32 {
         u32::try_from(self.limits.len()).unwrap_or(u32::MAX)
     }

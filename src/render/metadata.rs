@@ -10,6 +10,7 @@
 //! | `mode` | `enforce`, `shadow`, `quota` | with `rule` |
 //! | `store` | where the counters live | always |
 //! | `never` | true | where this request can never pass |
+//! | `blocked` | true | where a block that stood already refuses, whatever is left of the window |
 //! | `metadata` | what the rule says under `metadata` | where it does |
 
 use super::{Field, Sink, facts};
@@ -29,6 +30,9 @@ pub(super) fn send(decision: &Decision<'_>, store: &str, sink: &mut impl Sink) {
     if let Some(answer) = &decision.answer {
         if answer.never {
             sink.field("never", Field::Bool(true));
+        }
+        if answer.blocked {
+            sink.field("blocked", Field::Bool(true));
         }
         if let Some(metadata) = &answer.rule.metadata {
             sink.field("metadata", Field::Value(metadata));

@@ -45,6 +45,7 @@ impl Scene {
                 name: domain.into(),
                 count_denied: false,
                 request_limits: RequestLimits::Use,
+                blocks: false,
                 request_rule: bare_rule("request"),
                 top: Level::default(),
                 rules: Vec::new(),
@@ -125,6 +126,7 @@ impl Scene {
             exposed: self.exposed,
             retry_after_secs: self.retry_after_secs,
             never: self.never,
+            blocked: false,
             shadow_only: self.shadow_only,
         };
         let status =
@@ -166,6 +168,8 @@ fn bare_rule(name: &str) -> Rule {
         limits: Box::default(),
         mode: Mode::Enforce,
         overdraw: false,
+        on_exceed: None,
+        blocked_as: Vec::new(),
         counted: Box::default(),
         replaces: std::collections::BTreeSet::new(),
         expose: Expose::Always,

@@ -1,7 +1,10 @@
 //! Which rule a descriptor matches: the walk through the levels, and the windows that then decide.
 
+use smallvec::SmallVec;
+
 use super::{
     Action, Domain, Mode, RequestLimits, Rule, RuleLimit,
+    blocks::{Gate, gates},
     identity::{HashKey, descriptor_key, window_salt},
 };
 use crate::{
@@ -30,6 +33,13 @@ pub enum Limits<'r> {
     Request(Box<[RuleLimit]>),
 }
 
+impl Match<'_> {
+    /// Whether limits that came with the request stand in the place of the rule's, which `at_most` never lets them.
+    pub(super) fn rule_is_replaced(&self, domain: &Domain) -> bool {
+        self.limited_by_request && domain.request_limits != RequestLimits::AtMost
+    }
+}
+
 impl Limits<'_> {
     /// The windows, wherever they come from.
     pub fn as_slice(&self) -> &[RuleLimit] {
@@ -47,6 +57,8 @@ pub struct Found<'r> {
     pub matched: Option<Match<'r>>,
     /// The request brought a limit that means nothing (unit 0 or unknown): ignored, and to be counted.
     pub ignored_request_limit: bool,
+    /// Under which names the descriptor may be blocked, also where it matches no rule.
+    pub gates: Vec<Gate<'r>>,
 }
 
 impl Domain {
@@ -58,7 +70,9 @@ impl Domain {
         let asked = limit.map(|limit| self.request_window(limit));
         let ignored_request_limit = asked.as_ref().is_some_and(Option::is_none);
         let asked = asked.flatten().filter(|_| self.request_limits != RequestLimits::Ignore);
-        let rule = self.rule_of(entries);
+        let mut path: SmallVec<[&Rule; 4]> = SmallVec::new();
+        // Where nothing is ever blocked, nobody asks which rules the walk went past.
+        let rule = if self.blocks { self.walk(entries, |rule| path.push(rule)) } else { self.rule_of(entries) };
         let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, &rule.counted);
         let matched = match (rule, asked) {
             (Some(rule), asked) => {
@@ -73,16 +87,23 @@ impl Domain {
             }
             (None, _) => None,
         };
-        Found { matched, ignored_request_limit }
+        let gates = if self.blocks { gates(self, entries, &path, matched.as_ref(), hash_key) } else { Vec::new() };
+        Found { matched, ignored_request_limit, gates }
     }
 
     /// The rule that `entries` match: level by level, the first choice at each is final, and the rule must be exactly as
     /// deep as they are many.
     pub fn rule_of(&self, entries: &[Entry<'_>]) -> Option<&Rule> {
+        self.walk(entries, |_| ())
+    }
+
+    /// The same, telling `passed` every rule on the way; it may end before there is one for all entries.
+    fn walk<'r>(&'r self, entries: &[Entry<'_>], mut passed: impl FnMut(&'r Rule)) -> Option<&'r Rule> {
         let mut level = &self.top;
         let mut rule = None;
         for entry in entries {
             let found = self.rules.get(level.find(entry.key, entry.value)?.0 as usize)?;
+            passed(found);
             level = &found.children;
             rule = Some(found);
         }

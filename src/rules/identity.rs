@@ -50,6 +50,11 @@ pub const fn counter_name(descriptor: u128, salt: u64) -> u128 {
     descriptor ^ salt as u128
 }
 
+/// The salt of the block on a whole descriptor. Salts of windows are hashes: none is likely to be this one.
+pub const BLOCK_SALT: u64 = u64::from_be_bytes(*b"blocked=");
+/// The salt of the block on everything that begins as a descriptor does.
+pub const BEGINNING_BLOCK_SALT: u64 = u64::from_be_bytes(*b"blocked+");
+
 /// What tells the counters of one descriptor apart: see [`RuleLimit::salt`](super::RuleLimit::salt).
 ///
 /// SipHash-2-4 with a key of zeros, over the window's identity, the algorithm and `shadow`; stored counters are named

@@ -4,6 +4,7 @@
 //! same with ten rules and with a hundred thousand.
 
 pub mod address;
+pub mod blocks;
 pub mod find;
 pub mod identity;
 pub mod level;
@@ -16,6 +17,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+pub use blocks::{Block, Gate};
 pub use find::Match;
 pub use level::Level;
 pub use value::Value;
@@ -48,6 +50,8 @@ pub struct Domain {
     /// Refused requests are charged too, as envoyproxy/ratelimit does.
     pub count_denied: bool,
     pub request_limits: RequestLimits,
+    /// Whether any of its descriptors may be blocked; where none may, none is looked for.
+    pub blocks: bool,
     /// Stands in where a request brings a limit for a descriptor that no rule matches.
     pub request_rule: Rule,
     pub top: Level,
@@ -84,8 +88,13 @@ pub struct Rule {
     pub mode: Mode,
     /// Hits are charged in full, and refused only when nothing was left before.
     pub overdraw: bool,
+    /// What a refusal for want of room starts.
+    pub on_exceed: Option<Block>,
     /// How each of its levels is counted, outermost first; as many as the rule is deep.
     pub counted: Box<[Counted]>,
+    /// How the beginnings of descriptors are counted that end at this rule and may be blocked, by it or by rules below:
+    /// see [`blocks::connect`].
+    pub blocked_as: Vec<Box<[Counted]>>,
     /// Names of the limits that are dropped from a request which this rule matches.
     pub replaces: BTreeSet<NameId>,
     pub expose: Expose,

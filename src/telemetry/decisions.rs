@@ -4,9 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use metrics::Counter;
 
-use super::{Telemetry, metrics::DECISIONS};
+use super::{
+    Telemetry,
+    metrics::{BLOCKS_STARTED, DECISIONS},
+};
 use crate::{
-    charge::{Role, Verdicts},
+    charge::{GateVerdict, Role, Verdicts},
     decision::Plan,
     rules::{Action, Domain, Rule, RuleLimit, Rules, find::Found},
 };
@@ -27,6 +30,8 @@ pub struct Decisions {
     limits: Box<[Cells]>,
     /// By the rules' numbers: what is decided without a limit.
     rules: Box<[OnceLock<Counter>]>,
+    /// Likewise: what a block refused, and what started one.
+    blocks: Box<[BlockCells]>,
     unknown_domain: Counter,
 }
 
@@ -38,6 +43,13 @@ struct Cells {
     refused: OnceLock<Counter>,
 }
 
+/// The cells of one rule's blocks.
+#[derive(Debug, Default)]
+struct BlockCells {
+    refused: OnceLock<Counter>,
+    started: OnceLock<Counter>,
+}
+
 impl Decisions {
     /// Cells for `rules`.
     pub fn new(telemetry: Arc<Telemetry>, rules: &Rules) -> Self {
@@ -46,6 +58,7 @@ impl Decisions {
             telemetry,
             limits: (0..rules.limit_count).map(|_| Cells::default()).collect(),
             rules: (0..rules.rule_count).map(|_| OnceLock::new()).collect(),
+            blocks: (0..rules.rule_count).map(|_| BlockCells::default()).collect(),
             unknown_domain,
         };
         if rules.limit_count <= EAGER_LIMITS {
@@ -67,7 +80,10 @@ impl Decisions {
             self.unknown_domain.increment(found.len() as u64);
             return;
         };
-        for (found, range) in found.iter().zip(&plan.of_descriptor) {
+        for (descriptor, (found, range)) in found.iter().zip(&plan.of_descriptor).enumerate() {
+            if !verdicts.gates.is_empty() && self.blocks(domain, descriptor, found, plan, verdicts) {
+                continue;
+            }
             let Some(matched) = &found.matched else {
                 self.without_limit(domain, &domain.request_rule, "", "unmatched");
                 continue;
@@ -91,6 +107,32 @@ impl Decisions {
                 self.without_limit(domain, rule, &rule.name, outcome);
             }
         }
+    }
+
+    /// Counts what blocks did to a descriptor, or it to them; returns whether it was blocked.
+    fn blocks(
+        &self,
+        domain: &Domain,
+        descriptor: usize,
+        found: &Found<'_>,
+        plan: &Plan<'_>,
+        verdicts: &Verdicts,
+    ) -> bool {
+        let matched = found.matched.as_ref().map(|matched| matched.rule);
+        if let Some(blocked) = plan.blocked(verdicts, descriptor) {
+            let rule = matched.unwrap_or(blocked.rule);
+            let cell = &self.blocks[rule.id as usize].refused;
+            let labels = labels(&domain.name, &rule.name, "", "refused");
+            cell.get_or_init(|| self.telemetry.counter(&DECISIONS, &labels)).increment(1);
+            return true;
+        }
+        let started = plan.gates_of(verdicts, descriptor).any(|(_, gate)| matches!(gate, GateVerdict::Started(_)));
+        if let (true, Some(rule)) = (started, matched) {
+            let cell = &self.blocks[rule.id as usize].started;
+            let labels = [("domain", &*domain.name), ("rule", &*rule.name)];
+            cell.get_or_init(|| self.telemetry.counter(&BLOCKS_STARTED, &labels)).increment(1);
+        }
+        false
     }
 
     fn of_limit(&self, domain: &Domain, rule: &Rule, limit: &RuleLimit, fits: bool) -> &Counter {

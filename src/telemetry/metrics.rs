@@ -31,6 +31,8 @@ macro_rules! table {
 table! {
     DECISIONS = Counter "tallygate_decisions_total" ["domain", "rule", "limit", "outcome"]
         "Descriptors decided; outcome is accepted, refused, would-be-refused (shadow), exempt or unmatched.";
+    BLOCKS_STARTED = Counter "tallygate_blocks_started_total" ["domain", "rule"]
+        "Refusals that started a block, by the rule that asks for it.";
     DECISION_SECONDS = Histogram "tallygate_decision_seconds" []
         "Time from a whole message received to its answer written, in seconds.";
     RELOADS = Counter "tallygate_config_reloads_total" ["result"]

@@ -307,6 +307,33 @@ fn an_edited_rule_is_live_within_a_second_and_a_bad_edit_changes_nothing() {
 }
 
 #[test]
+fn a_block_outlasts_its_window_and_edits_of_its_rule() {
+    const WINDOW_SECS: u64 = 86_400_000;
+    let rules = |count: &str| {
+        format!(
+            "domain: test\nresponse: {{headers: ratelimit}}\ndescriptors:\n\
+             \x20 - {{key: api_key, limits: [{count}/1000d], on_exceed: {{block_for: 2000d}}}}\n"
+        )
+    };
+    let stage = Plan { rules: &rules("1"), ..Plan::default() }.start();
+    assert_statuses(&stage, "acme", &[200]);
+    let starting = stage.get("/", "acme");
+    assert_eq!((starting.status, starting.number("retry-after")), (429, 2 * WINDOW_SECS));
+    assert_eq!(starting.header("ratelimit-reset"), starting.header("retry-after"));
+
+    stage.edit_rules(&rules("5"));
+    within(LIVE_WITHIN, "the raised limit is live", || {
+        stage.get("/", "globex").header("ratelimit-limit").starts_with("5,")
+    });
+    let blocked = stage.get("/", "acme");
+    assert_eq!((blocked.status, blocked.header("ratelimit-remaining")), (429, "0"));
+    assert!((WINDOW_SECS + 1..=2 * WINDOW_SECS).contains(&blocked.number("retry-after")));
+
+    stage.edit_rules("domain: test\ndescriptors: [{key: api_key, limits: [5/1000d]}]\n");
+    within(LIVE_WITHIN, "without on_exceed nobody is blocked", || stage.get("/", "acme").status == 200);
+}
+
+#[test]
 fn without_the_service_envoys_failure_mode_decides() {
     for (failure_mode_deny, status) in [(false, 200), (true, 500)] {
         let mut stage = Plan { rules: TWO_A_KEY, failure_mode_deny, ..Plan::default() }.start();

@@ -99,6 +99,9 @@ impl Book {
         if matched.iter().any(|(rule, ..)| rule.mode == Mode::Exempt) {
             return ByTheBook { refused: false, statuses: vec![false; asks.len()] };
         }
+        for &(rule, key, value, _) in &matched {
+            self.forget_empty_buckets(rule, key, value, now);
+        }
         let denied = matched.iter().any(|(rule, ..)| rule.mode == Mode::Deny);
         let mut trial = self.clone();
         let (mut no_room, mut quota_seen, mut quota_room) = (denied, false, false);
@@ -135,6 +138,18 @@ impl Book {
             }
         }
         ByTheBook { refused, statuses }
+    }
+
+    /// A bucket that is seen empty is a new one, whatever the next rule's rate.
+    fn forget_empty_buckets(&mut self, rule: &RuleSpec, key: usize, value: usize, now: Timestamp) {
+        let buckets = rule.limits.iter().filter(|limit| matches!(limit.algorithm, Algorithm::Bucket { .. }));
+        for limit in buckets.filter(|_| rule.counts()) {
+            if let Some(history) = self.histories.get_mut(&name(rule, limit, key, value))
+                && level(history, *limit, now.0) == 0
+            {
+                history.clear();
+            }
+        }
     }
 
     fn fits(&self, rule: &RuleSpec, key: usize, value: usize, ask: Ask, now: Timestamp) -> bool {

@@ -117,7 +117,35 @@ fn rules_that_cannot_be_carried_out() {
         ),
         ("{key: k, overdraw: 1}", "f:2:23: error: `overdraw` is `true` or `false`, not `1`"),
         ("{key: k, metadata: [a]}", "f:2:23: error: `metadata` is a map, this is a list"),
-        ("{key: k, on_exceed: {block_for: 15m}}", "f:2:13: error: `on_exceed` is not available yet"),
+        (
+            "{key: k, on_exceed: {block_for: 15m}}",
+            "f:2:13: error: `on_exceed` needs `limits`: nothing of this rule can be exceeded",
+        ),
+        (
+            "{key: k, deny: true, on_exceed: {block_for: 15m}}",
+            "f:2:25: error: `on_exceed` needs `limits`: nothing of this rule can be exceeded",
+        ),
+        (
+            "{key: k, limits: [1/s], on_exceed: {}}",
+            "f:2:39: error: `on_exceed` has no `block_for`; help: for example `on_exceed: {block_for: 15m}`",
+        ),
+        ("{key: k, limits: [1/s], on_exceed: 15m}", "f:2:39: error: `on_exceed` is a map, this is a single value"),
+        (
+            "{key: k, limits: [1/s], on_exceed: {block_for: 999ms}}",
+            "f:2:51: error: `block_for` is a duration from 1s to 3660d, not `999ms`; help: for example `15m`",
+        ),
+        (
+            "{key: k, limits: [1/s], on_exceed: {block_for: month}}",
+            "f:2:51: error: `block_for` is a duration from 1s to 3660d, not `month`; help: for example `15m`",
+        ),
+        (
+            "{key: k, limits: [1/s], on_exceed: {block_for: 15m, block: j}}",
+            "f:2:63: error: the rule has no level with the key `j`; help: the keys of its levels are `k`",
+        ),
+        (
+            "{key: k, descriptors: [{key: k, limits: [1/s], on_exceed: {block_for: 15m, block: k}}]}",
+            "f:2:86: error: `block: k` may mean two levels: both have the key `k`",
+        ),
         ("{key: k, on_store_error: allow}", "f:2:13: error: `on_store_error` is not available yet"),
         ("{key: k, detailed_metric: true}", "f:2:13: error: `detailed_metric` is not available yet"),
         ("{key: k, value_to_metric: true}", "f:2:13: error: `value_to_metric` is not available yet"),

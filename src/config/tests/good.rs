@@ -41,6 +41,58 @@ fn the_example_finds_what_envoy_sends() {
 }
 
 #[test]
+fn what_is_exceeded_blocks_the_descriptor_or_its_beginning() {
+    let compiled = rules(
+        "- {key: a, limits: [1/s], on_exceed: {block_for: 90s}}\n\
+         - key: b\n  name: b\n  descriptors:\n\
+         \x20 - {key: c, name: c, limits: [1/s], on_exceed: {block_for: 2h, block: b}}\n\
+         \x20 - {key: c, value: v, name: v, extends: c, limits: [2/s]}\n\
+         \x20 - {key: c, value: w, name: w, extends: c, on_exceed: {block_for: 1s, block: c}}\n\
+         \x20 - {key: c, value: x, name: x, extends: c, deny: true}\n",
+    );
+    assert!(domain(&compiled).blocks);
+    let block = |name: &str| rule(&compiled, name).on_exceed.map(|block| (block.length.ceil_secs(), block.levels));
+    assert_eq!(block("a"), Some((90, None)));
+    assert_eq!(block("c"), Some((7_200, Some(1))));
+    assert_eq!((block("v"), block("w"), block("x")), (block("c"), Some((1, Some(2))), None));
+    let blocked_as = |name: &str| rule(&compiled, name).blocked_as.len();
+    assert_eq!(["a", "b", "c", "v", "w"].map(blocked_as), [0, 1, 0, 0, 1]);
+    assert!(!domain(&rules("- {key: a, limits: [1/s]}")).blocks);
+}
+
+/// A form of envoyproxy/ratelimit counts whole addresses, ours their networks: blocks of both stand on one level.
+#[test]
+fn a_block_is_found_by_every_descriptor_that_begins_alike_however_its_own_rule_counts() {
+    let compiled = rules(
+        "- key: remote_address\n  descriptors:\n\
+         \x20 - key: a\n    name: classic\n    rate_limit: {unit: second, requests_per_unit: 1}\n\
+         \x20   on_exceed: {block_for: 1h, block: remote_address}\n\
+         \x20 - {key: b, name: ours, limits: [1/s], on_exceed: {block_for: 2h, block: remote_address}}\n\
+         \x20 - {key: c, limits: [1/s], on_exceed: {block_for: 3h}}\n",
+    );
+    let gates = |address: &str, more: Option<&str>| {
+        let mut entries = vec![Entry { key: b"remote_address", value: address.as_bytes() }];
+        entries.extend(more.map(|key| Entry { key: key.as_bytes(), value: b"v" }));
+        let gates = domain(&compiled).find(&entries, None, &HashKey([0; 16])).gates;
+        gates.iter().map(|gate| (gate.key, gate.starts.map(|length| length.ceil_secs() / 3_600))).collect::<Vec<_>>()
+    };
+    let starts = |more| gates("::1", more).iter().map(|(_, hours)| *hours).collect::<Vec<_>>();
+    assert_eq!(starts(None), [None, None]);
+    assert_eq!(starts(Some("unknown")), [None, None]);
+    assert_eq!(starts(Some("a")), [Some(1), None]);
+    assert_eq!(starts(Some("b")), [None, Some(2)]);
+    assert_eq!(starts(Some("c")), [None, None, Some(3)]);
+
+    let keys = |address, more| gates(address, more).iter().take(2).map(|(key, _)| *key).collect::<Vec<_>>();
+    for more in [Some("unknown"), Some("a"), Some("b"), Some("c")] {
+        assert_eq!(keys("::1", more), keys("::1", None), "{more:?}");
+    }
+    let (one, neighbour, other) = (keys("::1", None), keys("::2", None), keys("0:0:0:1::", None));
+    assert_eq!((one[0] == neighbour[0], one[1] == neighbour[1]), (false, true));
+    assert!(!one.iter().any(|key| other.contains(key)));
+}
+
+#[test]
 fn limits_become_windows() {
     for (written, read) in [
         ("[120/minute, 4/second]", "minute=120/length:60000000000, second=4/length:1000000000"),

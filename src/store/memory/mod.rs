@@ -14,12 +14,15 @@ use smallvec::SmallVec;
 
 use crate::{
     charge::{Charges, CounterKey, Verdicts, settle},
-    limit::{Counter, Limit},
-    units::Timestamp,
+    limit::{Algorithm, Counter, Limit, Window},
+    units::{Nanos, Timestamp},
 };
 
 /// 2¹⁰ shards: at ten million counters a shard that grows moves ten thousand entries, some 0.2 ms under its lock.
 const SHARD_BITS: u32 = 10;
+
+/// A block is kept as the counter of this limit: it has no room left, so that it is never evicted.
+static BLOCK: Limit = Limit { count: 1, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
 
 /// Counters in memory, at most a fixed number of them.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Memory {
 
     /// Decides all charges of one request in one atomic step.
     pub fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
-        if let [charge] = charges.list.as_slice() {
+        if let ([charge], []) = (charges.list.as_slice(), charges.gates.as_slice()) {
             let mut shard = self.shards[shard_of(charge.key)].lock();
             let before = shard.counter(charge.key);
             let mut counters = [before];
@@ -72,8 +75,13 @@ impl Memory {
     }
 
     fn charge_several(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
-        let mut order: SmallVec<[(CounterKey, u32); 8]> =
-            charges.list.iter().zip(0..).map(|(charge, index)| (charge.key, index)).collect();
+        let mut order: SmallVec<[(CounterKey, u32); 8]> = charges
+            .list
+            .iter()
+            .map(|charge| charge.key)
+            .chain(charges.gates.iter().map(|gate| gate.key))
+            .zip(0..)
+            .collect();
         // The shard is the key's upper bits: this sorts by shard, and brings charges that meet on one counter together.
         order.sort_unstable();
 
@@ -89,10 +97,11 @@ impl Memory {
                 }
                 let guard = guards.len() - 1;
                 let before = guards[guard].1.counter(key);
-                slots.push(Slot { key, guard, before, limit: charges.list[index as usize].limit });
+                slots.push(Slot { key, guard, before, limit: &BLOCK });
                 counters.push(before);
             }
             let slot = slots.len() - 1;
+            slots[slot].limit = charges.list.get(index as usize).map_or(&BLOCK, |charge| charge.limit);
             slot_of[index as usize] = u32::try_from(slot).unwrap_or(u32::MAX);
         }
 
@@ -111,6 +120,11 @@ impl Memory {
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),
             Placed::Nowhere => _ = self.unplaced.fetch_add(1, Relaxed),
         }
+    }
+
+    /// Forgets one counter or block, as if it had never been.
+    pub fn forget(&self, key: CounterKey, now: Timestamp) {
+        self.place(&mut self.shards[shard_of(key)].lock(), key, Counter::default(), &BLOCK, now);
     }
 
     /// Drops what has expired from the next shard in turn; whoever calls this now and then keeps the memory down.

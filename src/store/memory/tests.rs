@@ -2,7 +2,7 @@ use std::{sync::Barrier, thread};
 
 use super::*;
 use crate::{
-    charge::{Charge, Role},
+    charge::{Charge, Gate, GateVerdict, Role},
     limit::{Algorithm, Limit, Window},
     request::Ask,
     units::Nanos,
@@ -105,6 +105,64 @@ fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_nev
     assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 });
     charge(3, 1, &minute, NOW.plus(Nanos::from_secs(3_600)));
     assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 }, "3 took the place of an expired one");
+}
+
+/// A request of one descriptor that may be blocked at the gate of its counter, and blocks itself there for a minute.
+fn gated(number: u128, limit: &Limit, hits: u64) -> Charges<'_> {
+    let mut charges = request([take(0, number, limit, hits)]);
+    let starts = Some(Nanos::from_secs(60));
+    charges.gates.push(Gate { key: CounterKey(key(number).0 ^ 1), descriptor: 0, starts });
+    charges
+}
+
+#[test]
+fn a_block_outlasts_its_window_and_leaves_nothing_behind() {
+    let (store, second) = (Memory::new(1_000), limit(1, 1));
+    let later = |secs| NOW.plus(Nanos::from_secs(secs));
+    assert!(!store.charge(NOW, &gated(1, &second, 1)).refused);
+    assert_eq!(store.charge(NOW, &gated(1, &second, 1)).gates[0], GateVerdict::Started(Nanos::from_secs(60)));
+    let verdicts = store.charge(later(59), &gated(1, &second, 1));
+    assert_eq!((verdicts.refused, verdicts.gates[0]), (true, GateVerdict::Blocked(Nanos::SECOND)));
+    assert!(!store.charge(later(60), &gated(1, &second, 1)).refused);
+    assert_eq!(store.fill().counters, 1, "the block is gone, the counter of this second is there");
+}
+
+#[test]
+fn a_block_is_forgotten_when_it_is_lifted() {
+    let (store, second) = (Memory::new(1_000), limit(1, 1));
+    store.charge(NOW, &gated(1, &second, 1));
+    assert!(store.charge(NOW, &gated(1, &second, 1)).refused);
+    store.forget(CounterKey(key(1).0 ^ 1), NOW);
+    assert!(!store.charge(NOW.plus(Nanos::SECOND), &gated(1, &second, 1)).refused);
+}
+
+#[test]
+fn no_flood_lifts_a_block() {
+    let (store, hour) = (Memory::new(64 << SHARD_BITS), limit(10, 3_600));
+    let second = limit(1, 1);
+    store.charge(NOW, &gated(0, &second, 1));
+    assert!(store.charge(NOW, &gated(0, &second, 1)).refused);
+    for number in 1..300_000 {
+        store.charge(NOW, &request([take(0, number, &hour, 1)]));
+    }
+    assert!(store.fill().evicted > 100_000, "{:?}", store.fill());
+    assert!(store.charge(NOW.plus(Nanos::from_secs(30)), &gated(0, &second, 1)).refused);
+}
+
+#[test]
+fn sixteen_threads_start_one_block_and_are_told_one_end() {
+    let (store, second) = (Memory::new(1_000), limit(5, 1));
+    let barrier = Barrier::new(16);
+    let started: usize = thread::scope(|scope| {
+        let one = || {
+            barrier.wait();
+            let gates = (0..100).map(|_| store.charge(NOW, &gated(1, &second, 1)).gates[0]);
+            gates.filter(|gate| matches!(gate, GateVerdict::Started(_))).count()
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    assert_eq!(started, 1);
 }
 
 #[test]
