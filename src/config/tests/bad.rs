@@ -36,7 +36,10 @@ fn rules_that_cannot_be_carried_out() {
             "{key: k, deny: true, mode: shadow}",
             "f:2:25: error: `deny` refuses in every mode; help: to try it out: `limits: [0/minute]` with `mode: shadow`",
         ),
-        ("{key: k, exempt: true, quota_mode: true}", "f:2:27: error: `exempt` lets through in every mode"),
+        (
+            "{key: k, cidr: 10.0.0.0/8, exempt: true, quota_mode: true}",
+            "f:2:45: error: `exempt` lets through in every mode",
+        ),
         (
             "{key: k, overdraw: true, mode: quota, limits: [1/day]}",
             "f:2:29: error: `overdraw` and the quota mode exclude each other",
