@@ -62,8 +62,8 @@ pub(super) fn rest(block: Counter, now: Timestamp) -> Nanos {
 
 /// A block of `length` from `now` on.
 pub(super) fn start(now: Timestamp, length: Nanos) -> Counter {
-    // Stores keep milliseconds; a client told to come back must not come too early.
-    let end_ms = now.plus(length).0.div_ceil(Nanos::from_millis(1).0);
+    // Stores keep milliseconds. Rounded down, or a block of 15 minutes would tell the client 901 seconds.
+    let end_ms = now.plus(length).0 / Nanos::from_millis(1).0;
     Counter { used: length.ceil_secs(), rest: 0, time: Timestamp::from_millis(end_ms) }
 }
 
@@ -84,8 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn an_end_between_two_milliseconds_is_that_of_the_later_one() {
-        assert_eq!(start(Timestamp(1), LENGTH).time, Timestamp(90_001_000_000));
+    fn a_block_started_between_two_milliseconds_tells_its_length_and_not_a_second_more() {
+        let now = Timestamp(1_000_000_001);
+        let block = start(now, LENGTH);
+        assert_eq!(block.time, Timestamp::from_secs(91));
+        assert_eq!(rest(block, now).ceil_secs(), 90);
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn gated(number: u128, limit: &Limit, hits: u64) -> Charges<'_> {
 
 #[test]
 fn a_block_outlasts_its_window_and_leaves_nothing_behind() {
-    let (store, second) = (Memory::new(1_000), limit(1, 1));
+    let (store, second) = (Memory::new(100_000), limit(1, 1));
     let later = |secs| NOW.plus(Nanos::from_secs(secs));
     assert!(!store.charge(NOW, &gated(1, &second, 1)).refused);
     assert_eq!(store.charge(NOW, &gated(1, &second, 1)).gates[0], GateVerdict::Started(Nanos::from_secs(60)));
@@ -129,9 +129,10 @@ fn a_block_outlasts_its_window_and_leaves_nothing_behind() {
 
 #[test]
 fn a_block_is_forgotten_when_it_is_lifted() {
-    let (store, second) = (Memory::new(1_000), limit(1, 1));
+    let (store, second) = (Memory::new(100_000), limit(1, 1));
     store.charge(NOW, &gated(1, &second, 1));
     assert!(store.charge(NOW, &gated(1, &second, 1)).refused);
+    assert!(store.charge(NOW.plus(Nanos::SECOND), &gated(1, &second, 1)).refused);
     store.forget(CounterKey(key(1).0 ^ 1), NOW);
     assert!(!store.charge(NOW.plus(Nanos::SECOND), &gated(1, &second, 1)).refused);
 }
@@ -151,7 +152,7 @@ fn no_flood_lifts_a_block() {
 
 #[test]
 fn sixteen_threads_start_one_block_and_are_told_one_end() {
-    let (store, second) = (Memory::new(1_000), limit(5, 1));
+    let (store, second) = (Memory::new(100_000), limit(5, 1));
     let barrier = Barrier::new(16);
     let started: usize = thread::scope(|scope| {
         let one = || {
