@@ -145,6 +145,7 @@ fn charges<'p>(rows: &[Row], limits: &'p [[Limit; 2]], way: Way) -> (Charges<'p>
                 ask: row.ask,
                 role: row.role,
                 descriptor,
+                group: 0,
             });
             slot_of.push(slot);
         }

@@ -1,34 +1,48 @@
-//! Counters in this process: shards of hash tables, each under its own lock.
+//! Counters in this process: shards of small pages, each shard under its own lock.
 //!
 //! A request's charges are sorted by shard, its shards locked in that order (so that no two requests can wait for each
 //! other), all counters decided together, and the locks let go. No lock is held across an `await`: charging never
-//! waits for anything else.
+//! waits for anything else. All counters of a request are decided under one set of locks, however many there are:
+//! exact, and with 10,000 of them at most some 2 ms during which others wait. (Taking slices and giving back what turns
+//! out not to fit would make others be refused for what nobody used.)
+//!
+//! A counter that finds no place in its full shard is counted in a [`sketch`]. The lock of the sketches is taken after
+//! those of shards, never before, and held for a look or a change at a time.
 
+mod page;
 mod shard;
+mod sketch;
+mod slot;
+mod spread;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Placed, Shard};
+use sketch::Sketches;
+use slot::Name;
+pub use slot::{FORMAT_VERSION, Slot};
 use smallvec::SmallVec;
+use spread::{SHARDS, shard_of};
 
 use crate::{
-    charge::{Charges, CounterKey, Verdicts, settle},
+    charge::{Charge, Charges, CounterKey, Verdicts, settle},
     limit::Counter,
     units::Timestamp,
 };
-
-/// 2¹⁰ shards: at ten million counters a shard that grows moves ten thousand entries, some 0.2 ms under its lock.
-const SHARD_BITS: u32 = 10;
 
 /// Counters in memory, at most a fixed number of them.
 #[derive(Debug)]
 pub struct Memory {
     shards: Box<[Mutex<Shard>]>,
-    counters_per_shard: usize,
+    max_counters: usize,
+    sketches: Mutex<Sketches>,
+    /// How many sketches there are; while there are none, nobody takes their lock.
+    sketch_count: AtomicUsize,
     /// The shard that [`expire_some`](Self::expire_some) looks at next.
     next_to_expire: AtomicUsize,
     evicted: AtomicU64,
+    sketched: AtomicU64,
     unplaced: AtomicU64,
 }
 
@@ -37,21 +51,32 @@ pub struct Memory {
 pub struct Fill {
     /// Live counters; expired ones are among them until they are swept.
     pub counters: usize,
+    /// How many there may be.
+    pub max_counters: usize,
+    /// Memory they and the sketches take.
+    pub bytes: usize,
     /// Counters that had to make place for others before they expired, since the start.
     pub evicted: u64,
-    /// Charges that found no place because everything near was refused: decided, but not remembered; since the start.
+    /// Limits whose counters without a place are counted in a sketch now.
+    pub sketches: usize,
+    /// Charges that were counted in a sketch because everything near was refused, since the start.
+    pub sketched: u64,
+    /// Charges that found no place in a sketch either: decided, but not remembered; since the start.
     pub unplaced: u64,
 }
 
 impl Memory {
-    /// A store that never holds more than about `max_counters` counters.
+    /// A store that never holds more than `max_counters` counters, or one a shard.
     pub fn new(max_counters: usize) -> Self {
-        let shards = 1 << SHARD_BITS;
+        let shards = spread::shares(max_counters).map(|capacity| Mutex::new(Shard::new(capacity.max(1)))).collect();
         Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            counters_per_shard: max_counters.div_ceil(shards).max(1),
+            shards,
+            max_counters,
+            sketches: Mutex::new(Sketches::new(max_counters)),
+            sketch_count: AtomicUsize::new(0),
             next_to_expire: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
+            sketched: AtomicU64::new(0),
             unplaced: AtomicU64::new(0),
         }
     }
@@ -60,89 +85,166 @@ impl Memory {
     pub fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
         if let [charge] = charges.list.as_slice() {
             let mut shard = self.shards[shard_of(charge.key)].lock();
-            let before = shard.counter(charge.key);
-            let mut counters = [before];
+            let before = self.counter(&shard, charge, now);
+            let mut counters = [before.unwrap_or_default()];
             let verdicts = settle(charges, &[0], &mut counters, now);
-            if counters[0] != before {
-                self.place(&mut shard, charge.key, counters[0], charge.limit.count, now);
-            }
+            self.remember(&mut shard, charge, before, counters[0], now);
             return verdicts;
         }
-        self.charge_several(now, charges)
+        self.charge_together(now, charges)
     }
 
-    fn charge_several(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
+    fn charge_together(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
         let mut order: SmallVec<[(CounterKey, u32); 8]> =
             charges.list.iter().zip(0..).map(|(charge, index)| (charge.key, index)).collect();
-        // The shard is the key's upper bits: this sorts by shard, and brings charges that meet on one counter together.
+        // Shards stand in the order of keys: this sorts by shard, and brings charges that meet on one counter together.
         order.sort_unstable();
 
         let mut guards: SmallVec<[(usize, MutexGuard<'_, Shard>); 4]> = SmallVec::new();
-        let mut slots: SmallVec<[Slot; 8]> = SmallVec::new();
-        let mut slot_of: SmallVec<[u32; 8]> = SmallVec::from_elem(0, order.len());
-        let mut counters: SmallVec<[Counter; 8]> = SmallVec::new();
+        let mut seats: SmallVec<[Seat; 8]> = SmallVec::new();
+        let mut seat_of: SmallVec<[u32; 8]> = SmallVec::from_elem(0, order.len());
         for (key, index) in order {
-            if slots.last().is_none_or(|slot| slot.key != key) {
+            if seats.last().is_none_or(|seat| seat.key != key) {
                 let shard = shard_of(key);
                 if guards.last().is_none_or(|(locked, _)| *locked != shard) {
                     guards.push((shard, self.shards[shard].lock()));
                 }
-                let guard = guards.len() - 1;
-                let before = guards[guard].1.counter(key);
-                slots.push(Slot { key, guard, before, count: 0 });
-                counters.push(before);
+                seats.push(Seat { key, guard: guards.len() - 1, charge: index as usize, before: None });
             }
-            let slot = slots.len() - 1;
-            slots[slot].count = charges.list[index as usize].limit.count;
-            slot_of[index as usize] = u32::try_from(slot).unwrap_or(u32::MAX);
+            let seat = seats.len() - 1;
+            seats[seat].charge = index as usize;
+            seat_of[index as usize] = u32::try_from(seat).unwrap_or(u32::MAX);
         }
 
-        let verdicts = settle(charges, &slot_of, &mut counters, now);
-        for (slot, counter) in slots.iter().zip(counters) {
-            if counter != slot.before {
-                self.place(&mut guards[slot.guard].1, slot.key, counter, slot.count, now);
-            }
+        // Sketches may only be looked at when all shards are locked.
+        for seat in &mut seats {
+            seat.before = self.counter(&guards[seat.guard].1, &charges.list[seat.charge], now);
+        }
+        let mut counters: SmallVec<[Counter; 8]> = seats.iter().map(|seat| seat.before.unwrap_or_default()).collect();
+        let verdicts = settle(charges, &seat_of, &mut counters, now);
+        for (seat, counter) in seats.iter().zip(counters) {
+            self.remember(&mut guards[seat.guard].1, &charges.list[seat.charge], seat.before, counter, now);
         }
         verdicts
     }
 
-    fn place(&self, shard: &mut Shard, key: CounterKey, counter: Counter, count: u64, now: Timestamp) {
-        match shard.place(key, counter, count, self.counters_per_shard, now) {
+    /// The counter that `charge` asks of, as it was left; None where nothing is known of it.
+    fn counter(&self, shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Option<Counter> {
+        let name = Name::of(charge.key);
+        if let Some(slot) = shard.find(name) {
+            return Some(slot::counter(slot, slot::form_of(charge.limit), now));
+        }
+        if self.sketch_count.load(Relaxed) == 0 {
+            return None;
+        }
+        self.sketches.lock().estimate(name, charge.group, charge.limit, now)
+    }
+
+    /// Keeps what `charge` made of its counter, if it made anything of it.
+    fn remember(
+        &self,
+        shard: &mut Shard,
+        charge: &Charge<'_>,
+        before: Option<Counter>,
+        after: Counter,
+        now: Timestamp,
+    ) {
+        let untouched = after.used == 0 && after.rest == 0;
+        // A counter that came down to nothing stays until its time is over: else a snapshot, which holds only what
+        // changed, would bring the old figure back.
+        if before == Some(after) || (before.is_none() && untouched) {
+            return;
+        }
+        let name = Name::of(charge.key);
+        match shard.put(slot::pack(name, charge.group, charge.limit, after, now), now) {
             Placed::Found => {}
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),
-            Placed::Nowhere => _ = self.unplaced.fetch_add(1, Relaxed),
+            Placed::Nowhere => self.sketch(name, charge, after, now),
         }
     }
 
-    /// Drops what has expired from the next shard in turn; whoever calls this now and then keeps the memory down.
-    /// Holds one lock for one shard's worth of counters.
+    #[cold]
+    fn sketch(&self, name: Name, charge: &Charge<'_>, after: Counter, now: Timestamp) {
+        let mut sketches = self.sketches.lock();
+        let recorded = sketches.record(name, charge.group, charge.limit, after, now);
+        self.sketch_count.store(sketches.len(), Relaxed);
+        if recorded { &self.sketched } else { &self.unplaced }.fetch_add(1, Relaxed);
+    }
+
+    /// Drops what has expired from the next shard in turn, and gives memory back; whoever calls this now and then keeps
+    /// the memory down. Holds a lock for a page at a time: a microsecond.
     pub fn expire_some(&self, now: Timestamp) {
-        let next = self.next_to_expire.fetch_add(1, Relaxed) % self.shards.len();
-        self.shards[next].lock().expire(now);
+        let shard = self.next_to_expire.fetch_add(1, Relaxed) % SHARDS;
+        self.walk(shard, now, |_| {});
+        if self.sketch_count.load(Relaxed) > 0 {
+            let mut sketches = self.sketches.lock();
+            sketches.forget(now);
+            self.sketch_count.store(sketches.len(), Relaxed);
+        }
+    }
+
+    /// Visits every counter of a shard, a page a lock; drops the expired. What comes meanwhile may be missed, what is
+    /// there all the while is not.
+    fn walk(&self, shard: usize, now: Timestamp, mut each: impl FnMut(&mut Slot)) {
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            next = self.shards[shard].lock().visit(cursor, now, &mut each);
+        }
+    }
+
+    /// How many shards there are: as many in every process of this [`FORMAT_VERSION`].
+    pub fn shards(&self) -> usize {
+        SHARDS
+    }
+
+    /// Appends the counters of one shard that changed since they were last collected, or `everything`, to `out`. Drops
+    /// the expired. Holds the shard's lock for a page at a time; a counter may come twice where pages merge meanwhile,
+    /// the later one counts.
+    pub fn collect(&self, shard: usize, everything: bool, now: Timestamp, out: &mut Vec<Slot>) {
+        self.walk(shard, now, |slot| {
+            if everything || slot::is_dirty(slot) {
+                slot::clean(slot);
+                out.push(*slot);
+            }
+        });
+    }
+
+    /// Puts a collected counter back into its shard, in the place of an older one of the same name. It is as dirty as
+    /// `slot` says. False where it has expired or finds no place.
+    pub fn insert(&self, shard: usize, slot: Slot, now: Timestamp) -> bool {
+        !slot::expired(&slot, now)
+            && self.shards.get(shard).is_some_and(|shard| shard.lock().put(slot, now) != Placed::Nowhere)
     }
 
     /// How full it is. Takes each lock for a moment.
     pub fn fill(&self) -> Fill {
-        Fill {
-            counters: self.shards.iter().map(|shard| shard.lock().len()).sum(),
+        let mut fill = Fill {
+            max_counters: self.max_counters,
             evicted: self.evicted.load(Relaxed),
+            sketched: self.sketched.load(Relaxed),
             unplaced: self.unplaced.load(Relaxed),
+            ..Fill::default()
+        };
+        for shard in &self.shards {
+            let shard = shard.lock();
+            fill.counters += shard.len();
+            fill.bytes += shard.bytes();
         }
+        let sketches = self.sketches.lock();
+        fill.sketches = sketches.len();
+        fill.bytes += sketches.bytes();
+        fill
     }
 }
 
 /// One counter among those that a request meets.
-struct Slot {
+struct Seat {
     key: CounterKey,
     /// The place of its shard's lock among those held.
     guard: usize,
-    before: Counter,
-    /// The number of the limit that is counted here, to tell how near to it the counter is.
-    count: u64,
-}
-
-fn shard_of(key: CounterKey) -> usize {
-    (key.0 >> (u128::BITS - SHARD_BITS)) as usize
+    /// The last of the charges that meet on it.
+    charge: usize,
+    before: Option<Counter>,
 }
 
 #[cfg(test)]

@@ -20,7 +20,14 @@ fn key(number: u128) -> CounterKey {
 }
 
 fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
-    Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor }
+    Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor, group: 0 }
+}
+
+/// Sweeps every shard once.
+fn sweep(store: &Memory, now: Timestamp) {
+    for _ in 0..SHARDS {
+        store.expire_some(now);
+    }
 }
 
 fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
@@ -88,8 +95,12 @@ fn a_refused_request_leaves_every_counter_as_it_was() {
 
 #[test]
 fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_never_a_refused_one() {
-    let store = Memory::new(1 << SHARD_BITS); // One counter a shard.
+    let store = Memory::new(1); // One counter a shard.
     let in_one_shard = |number: u128| CounterKey(number);
+    let fill = || {
+        let Fill { counters, evicted, sketched, unplaced, .. } = store.fill();
+        (counters, evicted, sketched, unplaced)
+    };
     let charge = |number, hits, limit, now| {
         let mut charge = take(0, 0, limit, hits);
         charge.key = in_one_shard(number);
@@ -98,23 +109,27 @@ fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_nev
     let (minute, hour) = (limit(2, 60), limit(2, 3_600));
     charge(1, 1, &minute, NOW);
     charge(2, 1, &hour, NOW);
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 0 }, "2 took the place of 1");
+    assert_eq!(fill(), (1, 1, 0, 0), "2 took the place of 1");
     charge(2, 1, &hour, NOW);
     assert!(!charge(3, 1, &minute, NOW).refused, "decided, though there is no place for it");
     assert!(charge(2, 1, &hour, NOW).refused, "a refused counter is never forgotten");
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 });
+    assert_eq!(fill(), (1, 1, 1, 0), "3 is counted in a sketch");
+    assert!(!charge(3, 1, &minute, NOW).refused);
+    assert!(charge(3, 1, &minute, NOW).refused, "and refused by it");
     charge(3, 1, &minute, NOW.plus(Nanos::from_secs(3_600)));
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 }, "3 took the place of an expired one");
+    assert_eq!(fill(), (1, 1, 2, 0), "3 took the place of an expired one");
 }
 
 #[test]
-fn limits_of_zero_hold_no_counter_and_refunds_leave_none() {
+fn limits_of_zero_hold_no_counter_and_what_is_given_back_leaves_one_until_its_time_is_over() {
     let (store, none, some) = (Memory::new(1_000), limit(0, 60), limit(5, 60));
     assert!(store.charge(NOW, &request([take(0, 1, &none, 1)])).refused);
     store.charge(NOW, &request([take(0, 2, &some, 3)]));
     let mut refund = take(0, 2, &some, 0);
     refund.ask = Ask::GiveBack(u64::MAX);
     store.charge(NOW, &request([refund]));
+    assert_eq!(store.fill().counters, 1, "a snapshot must learn that there is nothing left");
+    sweep(&store, NOW.plus(Nanos::from_secs(60)));
     assert_eq!(store.fill().counters, 0);
 }
 
@@ -125,10 +140,9 @@ fn what_has_expired_is_swept_away() {
         store.charge(NOW, &request([take(0, number, &limit, 1)]));
     }
     assert_eq!(store.fill().counters, 5_000);
-    for _ in 0..1 << SHARD_BITS {
-        store.expire_some(NOW.plus(Nanos::from_secs(60)));
-    }
-    assert_eq!(store.fill().counters, 0);
+    sweep(&store, NOW.plus(Nanos::from_secs(60)));
+    let Fill { counters, bytes, .. } = store.fill();
+    assert_eq!((counters, bytes), (0, 0));
 }
 
 #[test]
