@@ -248,4 +248,6 @@ struct Seat {
 }
 
 #[cfg(test)]
+mod bounded_tests;
+#[cfg(test)]
 mod tests;

@@ -328,3 +328,7 @@ fn evict(page: &mut Page, victim: Option<(u8, usize)>, slot: Slot) -> Placed {
     page.replace(place, slot);
     Placed::Evicting
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

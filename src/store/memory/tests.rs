@@ -8,9 +8,9 @@ use crate::{
     units::Nanos,
 };
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-fn limit(count: u64, secs: u64) -> Limit {
+pub(super) fn limit(count: u64, secs: u64) -> Limit {
     Limit { count, window: Window::Length(Nanos::from_secs(secs)), algorithm: Algorithm::FixedWindow }
 }
 
@@ -19,18 +19,18 @@ fn key(number: u128) -> CounterKey {
     CounterKey(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).rotate_left(61) ^ number << 90)
 }
 
-fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
+pub(super) fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
     Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor, group: 0 }
 }
 
 /// Sweeps every shard once.
-fn sweep(store: &Memory, now: Timestamp) {
+pub(super) fn sweep(store: &Memory, now: Timestamp) {
     for _ in 0..SHARDS {
         store.expire_some(now);
     }
 }
 
-fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
+pub(super) fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
     Charges { list: list.into_iter().collect(), ..Charges::default() }
 }
 
