@@ -38,13 +38,13 @@ fn main() {
     for millions in 1..=10 {
         let inserting = clock.stopwatch();
         ((millions - 1) * MILLION..millions * MILLION).for_each(hit);
-        let insert = inserting.elapsed().as_nanos() / u128::from(MILLION);
+        let insert = inserting.elapsed().0 / MILLION;
         let hitting = clock.stopwatch();
         for _ in 0..MILLION {
             random = mix(random);
             hit(random % (millions * MILLION));
         }
-        let again = hitting.elapsed().as_nanos() / u128::from(MILLION);
+        let again = hitting.elapsed().0 / MILLION;
         let each = |bytes: u64| bytes as f64 / (millions * MILLION) as f64;
         let (held, seen) = (each(store.fill().bytes as u64), each(resident() - before));
         writeln!(

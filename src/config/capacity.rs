@@ -58,12 +58,15 @@ mod tests {
     use super::*;
 
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:       16000000 kB\nMemFree:        1 kB\n");
+    /// Paths and what stands there.
+    type Files = &'static [(&'static str, &'static str)];
+
     const V1_UNLIMITED: &str = "9223372036854771712\n";
 
     #[test]
     fn the_least_of_machine_and_control_groups_holds() {
         let machine = 16_000_000 * 1_024;
-        let table: [(&str, &[(&str, &str)], Option<u64>); 7] = [
+        let table: [(&str, Files, Option<u64>); 7] = [
             ("nothing is known", &[], None),
             ("no groups", &[MEMINFO], Some(machine)),
             (

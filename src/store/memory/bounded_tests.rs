@@ -76,12 +76,10 @@ fn a_sketch_never_forgives_and_errs_by_no_more_than_it_says() {
         hit(&store, key, &one, 9);
     }
     assert_eq!(store.fill().counters, store.shards());
-    let mut read = vec![0; KEYS as usize];
+    let mut read = Vec::new();
     for _ in 0..HITS {
-        for number in 0..KEYS {
-            let verdicts = hit(&store, random_key(20_000 + number), &limit, 0);
-            read[number as usize] = verdicts.list[0].standing.used;
-        }
+        let after = |number| hit(&store, random_key(20_000 + number), &limit, 0).list[0].standing.used;
+        read = (0..KEYS).map(after).collect();
     }
     assert!(read.iter().all(|&used| used >= HITS), "a charge was lost");
     let bound = std::f64::consts::E * (KEYS * HITS) as f64 / 1_024.0;

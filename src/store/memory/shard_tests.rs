@@ -13,6 +13,7 @@ const LIMIT: Limit =
 const NOW: Timestamp = Timestamp::from_secs(600);
 
 /// Names as random as hashes, of a few thousand.
+#[expect(clippy::cast_possible_truncation, reason = "a part of a hash")]
 fn name(number: u16) -> Name {
     let low = (u64::from(number) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     Name { high: (low >> 40) as u16, low: low ^ low >> 29 }

@@ -99,8 +99,9 @@ impl Sketch {
 }
 
 /// The cells of a counter, one a row. Names are keyed hashes: their parts choose as independently as hash functions.
+#[expect(clippy::cast_possible_truncation, reason = "16 bits are asked for")]
 fn places(name: Name, width: usize) -> [usize; ROWS] {
-    std::array::from_fn(|row| row * width + ((name.low >> (16 * row)) as usize & (width - 1)))
+    std::array::from_fn(|row| row * width + (usize::from((name.low >> (16 * row)) as u16) & (width - 1)))
 }
 
 /// A counter that has no more room than either, now or later.

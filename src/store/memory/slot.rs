@@ -54,7 +54,6 @@ pub(super) enum Form {
     Sliding,
     /// `used` and `rest`/2⁶⁴ as one number of 64 bits and an exponent: at most 2⁻⁶³ of it too much. `time` in
     /// nanoseconds.
-    #[cfg_attr(not(test), expect(dead_code, reason = "token buckets are not there yet"))]
     Bucket,
 }
 
@@ -156,7 +155,7 @@ pub(super) fn name(slot: &Slot) -> Name {
 
 /// Whether both belong to limits of one group. Of a group 16 bits are kept: beyond 65,536 limits some share theirs.
 pub(super) fn same_group(one: &Slot, other: &Slot) -> bool {
-    (one[2] ^ other[2]) & 0xFFFF == 0
+    one[2] & 0xFFFF == other[2] & 0xFFFF
 }
 
 /// How much of its limit was used when it was last charged, from 0 to [`FULL`].

@@ -33,6 +33,7 @@ pub(super) fn shares(total: usize) -> impl Iterator<Item = usize> {
 /// Shard `i` gets prefixes in proportion to 2^(i/1024), from 1 to 2. Pages of a shard fill up and split at about one
 /// time; with sizes staggered like this, some shards are always just before and some just after it, and the memory a
 /// counter takes is the same at any number of them. In whole numbers: it must be the same on every machine.
+#[expect(clippy::large_stack_arrays, reason = "it is built by the compiler, never on a stack")]
 const fn spread() -> [u16; PREFIXES] {
     const ONE: u128 = 1 << 62;
     // The 1024th root of 2: ten square roots.
