@@ -107,10 +107,23 @@ pub const TEMPLATE_VALUES_MAX: usize = 256;
 /// Headers of one list in a `response`. Envoy's own default bound is 100 headers a message, the upstream's included.
 pub const HEADERS_PER_LIST_MAX: usize = 32;
 
-/// Counters in memory at most, until the operator says otherwise: at 60 bytes each some 600 MB.
-pub const COUNTERS_MAX: usize = 10_000_000;
+/// The share of the memory this process may use that counters take, until the operator says otherwise: one part in so
+/// many. Rules may take half a gigabyte, messages in parts a quarter; a restart may overlap with the old process; and
+/// whoever is killed for memory forgets every counter.
+pub const MEMORY_PER_COUNTERS: u64 = 4;
+/// What a counter takes, in bytes, with its part of pages that are not full: measured 46 to 49.
+pub const COUNTER_BYTES: u64 = 50;
+/// Counters in memory that there are place for in any case: 5 MB.
+pub const COUNTERS_FLOOR: usize = 100_000;
 /// Counters in memory that an operator can ask for at most: beyond what one machine has memory for.
 pub const COUNTERS_CEILING: usize = 1_000_000_000;
+/// Limits at once whose counters without a place are counted in a sketch: each takes an attack of its own, and each
+/// takes a hundredth of what the counters take.
+pub const SKETCHES_MAX: usize = 8;
+/// One cell in each row of a sketch for so many counters: its 96 bytes (four rows) are then a thirtieth of theirs.
+pub const COUNTERS_PER_SKETCH_CELL: usize = 128;
+/// Cells of one row of a sketch at most, 6 MB in all rows: a cell is chosen by 16 bits of a hash.
+pub const SKETCH_WIDTH_MAX: usize = 1 << 16;
 
 /// Runtimes that serve gRPC: larger machines than this run several processes.
 pub const CORES_MAX: usize = 256;

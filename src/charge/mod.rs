@@ -31,6 +31,8 @@ pub struct Charge<'p> {
     /// The descriptor it comes from. The charges of one descriptor and one role stand together in the list, and are
     /// charged together or not at all.
     pub descriptor: u32,
+    /// The limit it comes from, as a number: a store that is full lets no limit take more than half of it.
+    pub group: u32,
 }
 
 /// What a charge's refusal means.

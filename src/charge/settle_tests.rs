@@ -160,11 +160,13 @@ impl Row {
 
     fn add_demand(&self, history: &History, demand: &mut HashMap<(usize, usize), u64>, now: u64) {
         let Ask::Take(hits) = self.ask else { return };
-        for (window, counter) in self.counters().into_iter().enumerate() {
-            if self.role != Role::Quota || self.fits_in(window, history, now) {
-                let demand = demand.entry(counter).or_default();
-                *demand = demand.saturating_add(hits);
-            }
+        // A quota descriptor without room takes nothing the next time either.
+        if self.role == Role::Quota && !self.fits(history, now) {
+            return;
+        }
+        for counter in self.counters() {
+            let demand = demand.entry(counter).or_default();
+            *demand = demand.saturating_add(hits);
         }
     }
 
@@ -258,6 +260,7 @@ fn charges<'p>(rows: &[Row], limits: &'p [[Limit; 2]], way: Way) -> (Charges<'p>
                 ask: row.ask,
                 role: row.role,
                 descriptor,
+                group: 0,
             });
             slot_of.push(slot);
         }

@@ -10,6 +10,7 @@
 //! | compiled | `build`, `warnings` |
 
 mod build;
+mod capacity;
 pub mod diagnostic;
 mod document;
 mod extends;

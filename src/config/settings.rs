@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, time::Duration
 
 use thiserror::Error;
 
+use super::capacity;
 use crate::{bounds, spelling::did_you_mean};
 
 /// One setting.
@@ -82,8 +83,8 @@ pub const ALL: &[Setting] = &[
         key: "max_counters",
         env: &["TALLYGATE_MAX_COUNTERS"],
         value: "NUMBER",
-        default: "10000000",
-        help: "Counters held in memory at most, some 60 bytes each",
+        default: "auto",
+        help: "Counters held in memory at most, 50 bytes each; auto: a quarter of the memory this process may use",
     },
     Setting {
         key: "cores",
@@ -272,10 +273,15 @@ impl RawSettings {
             state: check.state(),
             count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
             max_counters: check
-                .parse("max_counters", "a number from 1 to 1000000000", |text| {
-                    text.replace('_', "").parse().ok().filter(|&count| (1..=bounds::COUNTERS_CEILING).contains(&count))
+                .parse("max_counters", "`auto` or a number from 1 to 1000000000", |text| match text {
+                    "auto" => Some(capacity::counters_for(capacity::usable_memory())),
+                    text => text
+                        .replace('_', "")
+                        .parse()
+                        .ok()
+                        .filter(|&count| (1..=bounds::COUNTERS_CEILING).contains(&count)),
                 })
-                .unwrap_or(bounds::COUNTERS_MAX),
+                .unwrap_or(bounds::COUNTERS_FLOOR),
             cores: check.cores(),
             drain_delay: check.duration("drain_delay"),
             drain_deadline: check.duration("drain_deadline"),

@@ -53,6 +53,7 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
                         ask: request.ask_of(descriptor),
                         role: role(matched, limit),
                         descriptor: index,
+                        group: limit.id,
                     });
                     plan.limits.push(limit);
                 }

@@ -59,8 +59,16 @@ async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoRespons
     let telemetry = &neighbourhood.telemetry;
     let Store::Memory(memory) = &*neighbourhood.store;
     let fill = memory.fill();
-    telemetry.gauge(&metrics::COUNTERS, &[]).set(fill.counters as f64);
-    telemetry.gauge(&metrics::COUNTERS_EVICTED, &[]).set(fill.evicted as f64);
-    telemetry.gauge(&metrics::COUNTERS_UNPLACED, &[]).set(fill.unplaced as f64);
+    for (gauge, value) in [
+        (&metrics::COUNTERS, fill.counters as f64),
+        (&metrics::COUNTERS_MAX, fill.max_counters as f64),
+        (&metrics::COUNTERS_BYTES, fill.bytes as f64),
+        (&metrics::COUNTERS_EVICTED, fill.evicted as f64),
+        (&metrics::COUNTERS_SKETCHED, fill.sketched as f64),
+        (&metrics::COUNTERS_UNPLACED, fill.unplaced as f64),
+        (&metrics::SKETCHES, fill.sketches as f64),
+    ] {
+        telemetry.gauge(gauge, &[]).set(value);
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry.render())
 }

@@ -47,10 +47,18 @@ table! {
         "Rules of all domains that are live.";
     COUNTERS = Gauge "tallygate_counters" []
         "Counters in memory, expired ones that are not swept yet included.";
+    COUNTERS_MAX = Gauge "tallygate_counters_max" []
+        "Counters that there is place for in memory (max_counters).";
+    COUNTERS_BYTES = Gauge "tallygate_counters_bytes" []
+        "Memory that counters take, sketches included, in bytes.";
     COUNTERS_EVICTED = Gauge "tallygate_counters_evicted" []
         "Counters that made place for others before they expired, since the start.";
     COUNTERS_UNPLACED = Gauge "tallygate_counters_unplaced" []
-        "Charges that found no place because every counter near was refused, since the start.";
+        "Charges that found no place in a sketch either and were forgotten, since the start.";
+    COUNTERS_SKETCHED = Gauge "tallygate_counters_sketched" []
+        "Charges counted in a sketch of their limit because every counter near was refused, since the start.";
+    SKETCHES = Gauge "tallygate_sketches" []
+        "Limits whose counters without a place are counted in a sketch now.";
     CONNECTIONS_ACCEPTED = Counter "tallygate_connections_accepted_total" []
         "gRPC connections accepted.";
     CONNECTIONS_REFUSED = Counter "tallygate_connections_refused_total" ["reason"]

@@ -1,37 +1,53 @@
-//! Counters in this process: shards of hash tables, each under its own lock.
+//! Counters in this process: shards of small pages, each shard under its own lock.
 //!
 //! A request's charges are sorted by shard, its shards locked in that order (so that no two requests can wait for each
 //! other), all counters decided together, and the locks let go. No lock is held across an `await`: charging never
-//! waits for anything else.
+//! waits for anything else. All counters of a request are decided under one set of locks, however many there are:
+//! exact, and with 10,000 of them at most some 2 ms during which others wait. (Taking slices and giving back what turns
+//! out not to fit would make others be refused for what nobody used.)
+//!
+//! A counter that finds no place in its full shard is counted in a [`sketch`]. The lock of the sketches is taken after
+//! those of shards, never before, and held for a look or a change at a time.
 
+mod page;
 mod shard;
+mod sketch;
+mod slot;
+mod spread;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Placed, Shard};
+use sketch::Sketches;
+use slot::Name;
+pub use slot::{FORMAT_VERSION, Slot};
 use smallvec::SmallVec;
+use spread::{SHARDS, shard_of};
 
 use crate::{
-    charge::{Charges, CounterKey, Verdicts, settle},
+    charge::{Charge, Charges, CounterKey, Gate, Verdicts, settle},
     limit::{Algorithm, Counter, Limit, Window},
     units::{Nanos, Timestamp},
 };
 
-/// 2¹⁰ shards: at ten million counters a shard that grows moves ten thousand entries, some 0.2 ms under its lock.
-const SHARD_BITS: u32 = 10;
-
 /// A block is kept as the counter of this limit: it has no room left, so that it is never evicted.
 static BLOCK: Limit = Limit { count: 1, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
+/// All blocks together are one group; numbers of limits start at the other end.
+const BLOCKS: u32 = u32::MAX;
 
 /// Counters in memory, at most a fixed number of them.
 #[derive(Debug)]
 pub struct Memory {
     shards: Box<[Mutex<Shard>]>,
-    counters_per_shard: usize,
+    max_counters: usize,
+    sketches: Mutex<Sketches>,
+    /// How many sketches there are; while there are none, nobody takes their lock.
+    sketch_count: AtomicUsize,
     /// The shard that [`expire_some`](Self::expire_some) looks at next.
     next_to_expire: AtomicUsize,
     evicted: AtomicU64,
+    sketched: AtomicU64,
     unplaced: AtomicU64,
 }
 
@@ -40,21 +56,32 @@ pub struct Memory {
 pub struct Fill {
     /// Live counters; expired ones are among them until they are swept.
     pub counters: usize,
+    /// How many there may be.
+    pub max_counters: usize,
+    /// Memory they and the sketches take.
+    pub bytes: usize,
     /// Counters that had to make place for others before they expired, since the start.
     pub evicted: u64,
-    /// Charges that found no place because everything near was refused: decided, but not remembered; since the start.
+    /// Limits whose counters without a place are counted in a sketch now.
+    pub sketches: usize,
+    /// Charges that were counted in a sketch because everything near was refused, since the start.
+    pub sketched: u64,
+    /// Charges that found no place in a sketch either: decided, but not remembered; since the start.
     pub unplaced: u64,
 }
 
 impl Memory {
-    /// A store that never holds more than about `max_counters` counters.
+    /// A store that never holds more than `max_counters` counters, or one a shard.
     pub fn new(max_counters: usize) -> Self {
-        let shards = 1 << SHARD_BITS;
+        let shards = spread::shares(max_counters).map(|capacity| Mutex::new(Shard::new(capacity.max(1)))).collect();
         Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            counters_per_shard: max_counters.div_ceil(shards).max(1),
+            shards,
+            max_counters,
+            sketches: Mutex::new(Sketches::new(max_counters)),
+            sketch_count: AtomicUsize::new(0),
             next_to_expire: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
+            sketched: AtomicU64::new(0),
             unplaced: AtomicU64::new(0),
         }
     }
@@ -62,101 +89,193 @@ impl Memory {
     /// Decides all charges of one request in one atomic step.
     pub fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
         if let ([charge], []) = (charges.list.as_slice(), charges.gates.as_slice()) {
-            let mut shard = self.shards[shard_of(charge.key)].lock();
-            let before = shard.counter(charge.key);
-            let mut counters = [before];
+            let kept = Kept::from(charge);
+            let mut shard = self.shards[shard_of(kept.key)].lock();
+            let before = self.counter(&shard, kept, now);
+            let mut counters = [before.unwrap_or_default()];
             let verdicts = settle(charges, &[0], &mut counters, now);
-            if counters[0] != before {
-                self.place(&mut shard, charge.key, counters[0], charge.limit, now);
-            }
+            self.remember(&mut shard, kept, before, counters[0], now);
             return verdicts;
         }
-        self.charge_several(now, charges)
+        self.charge_together(now, charges)
     }
 
-    fn charge_several(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
-        let mut order: SmallVec<[(CounterKey, u32); 8]> = charges
-            .list
-            .iter()
-            .map(|charge| charge.key)
-            .chain(charges.gates.iter().map(|gate| gate.key))
-            .zip(0..)
-            .collect();
-        // The shard is the key's upper bits: this sorts by shard, and brings charges that meet on one counter together.
-        order.sort_unstable();
+    fn charge_together(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
+        let kept = charges.list.iter().map(Kept::from).chain(charges.gates.iter().map(Kept::from));
+        let mut order: SmallVec<[(Kept<'_>, u32); 8]> = kept.zip(0..).collect();
+        // Shards stand in the order of keys: this sorts by shard, and brings charges that meet on one counter together.
+        order.sort_unstable_by_key(|(kept, index)| (kept.key, *index));
 
         let mut guards: SmallVec<[(usize, MutexGuard<'_, Shard>); 4]> = SmallVec::new();
-        let mut slots: SmallVec<[Slot<'_>; 8]> = SmallVec::new();
-        let mut slot_of: SmallVec<[u32; 8]> = SmallVec::from_elem(0, order.len());
-        let mut counters: SmallVec<[Counter; 8]> = SmallVec::new();
-        for (key, index) in order {
-            if slots.last().is_none_or(|slot| slot.key != key) {
-                let shard = shard_of(key);
+        let mut seats: SmallVec<[Seat<'_>; 8]> = SmallVec::new();
+        let mut seat_of: SmallVec<[u32; 8]> = SmallVec::from_elem(0, order.len());
+        for (kept, index) in order {
+            if seats.last().is_none_or(|seat| seat.kept.key != kept.key) {
+                let shard = shard_of(kept.key);
                 if guards.last().is_none_or(|(locked, _)| *locked != shard) {
                     guards.push((shard, self.shards[shard].lock()));
                 }
-                let guard = guards.len() - 1;
-                let before = guards[guard].1.counter(key);
-                slots.push(Slot { key, guard, before, limit: &BLOCK });
-                counters.push(before);
+                seats.push(Seat { kept, guard: guards.len() - 1, before: None });
             }
-            let slot = slots.len() - 1;
-            slots[slot].limit = charges.list.get(index as usize).map_or(&BLOCK, |charge| charge.limit);
-            slot_of[index as usize] = u32::try_from(slot).unwrap_or(u32::MAX);
+            let seat = seats.len() - 1;
+            seats[seat].kept = kept;
+            seat_of[index as usize] = u32::try_from(seat).unwrap_or(u32::MAX);
         }
 
-        let verdicts = settle(charges, &slot_of, &mut counters, now);
-        for (slot, counter) in slots.iter().zip(counters) {
-            if counter != slot.before {
-                self.place(&mut guards[slot.guard].1, slot.key, counter, slot.limit, now);
-            }
+        // Sketches may only be looked at when all shards are locked.
+        for seat in &mut seats {
+            seat.before = self.counter(&guards[seat.guard].1, seat.kept, now);
+        }
+        let mut counters: SmallVec<[Counter; 8]> = seats.iter().map(|seat| seat.before.unwrap_or_default()).collect();
+        let verdicts = settle(charges, &seat_of, &mut counters, now);
+        for (seat, counter) in seats.iter().zip(counters) {
+            self.remember(&mut guards[seat.guard].1, seat.kept, seat.before, counter, now);
         }
         verdicts
     }
 
-    fn place(&self, shard: &mut Shard, key: CounterKey, counter: Counter, limit: &Limit, now: Timestamp) {
-        match shard.place(key, counter, limit, self.counters_per_shard, now) {
+    /// The counter as it was left; None where nothing is known of it.
+    fn counter(&self, shard: &Shard, kept: Kept<'_>, now: Timestamp) -> Option<Counter> {
+        let name = Name::of(kept.key);
+        if let Some(slot) = shard.find(name) {
+            return Some(slot::counter(slot, slot::form_of(kept.limit), now));
+        }
+        if self.sketch_count.load(Relaxed) == 0 {
+            return None;
+        }
+        self.sketches.lock().estimate(name, kept.group, kept.limit, now)
+    }
+
+    /// Keeps what became of a counter, if anything did.
+    fn remember(&self, shard: &mut Shard, kept: Kept<'_>, before: Option<Counter>, after: Counter, now: Timestamp) {
+        let untouched = after.used == 0 && after.rest == 0;
+        // A counter that came down to nothing stays until its time is over: else a snapshot, which holds only what
+        // changed, would bring the old figure back.
+        if before == Some(after) || (before.is_none() && untouched) {
+            return;
+        }
+        let name = Name::of(kept.key);
+        match shard.put(slot::pack(name, kept.group, kept.limit, after, now), now) {
             Placed::Found => {}
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),
-            Placed::Nowhere => _ = self.unplaced.fetch_add(1, Relaxed),
+            Placed::Nowhere => self.sketch(name, kept, after, now),
         }
     }
 
-    /// Forgets one counter or block, as if it had never been.
-    pub fn forget(&self, key: CounterKey, now: Timestamp) {
-        self.place(&mut self.shards[shard_of(key)].lock(), key, Counter::default(), &BLOCK, now);
+    #[cold]
+    fn sketch(&self, name: Name, kept: Kept<'_>, after: Counter, now: Timestamp) {
+        let mut sketches = self.sketches.lock();
+        let recorded = sketches.record(name, kept.group, kept.limit, after, now);
+        self.sketch_count.store(sketches.len(), Relaxed);
+        if recorded { &self.sketched } else { &self.unplaced }.fetch_add(1, Relaxed);
     }
 
-    /// Drops what has expired from the next shard in turn; whoever calls this now and then keeps the memory down.
-    /// Holds one lock for one shard's worth of counters.
+    /// Lifts a block. Its place stays until it would have ended, so that a snapshot, which holds what changed, learns of
+    /// it.
+    pub fn lift(&self, key: CounterKey, now: Timestamp) {
+        let kept = Kept { key, group: BLOCKS, limit: &BLOCK };
+        let mut shard = self.shards[shard_of(key)].lock();
+        if let Some(before) = self.counter(&shard, kept, now) {
+            self.remember(&mut shard, kept, Some(before), Counter { used: 0, ..before }, now);
+        }
+    }
+
+    /// Drops what has expired from the next shard in turn, and gives memory back; whoever calls this now and then keeps
+    /// the memory down. Holds a lock for a page at a time: a microsecond.
     pub fn expire_some(&self, now: Timestamp) {
-        let next = self.next_to_expire.fetch_add(1, Relaxed) % self.shards.len();
-        self.shards[next].lock().expire(now);
+        let shard = self.next_to_expire.fetch_add(1, Relaxed) % SHARDS;
+        self.walk(shard, now, |_| {});
+        if self.sketch_count.load(Relaxed) > 0 {
+            let mut sketches = self.sketches.lock();
+            sketches.forget(now);
+            self.sketch_count.store(sketches.len(), Relaxed);
+        }
+    }
+
+    /// Visits every counter of a shard, a page a lock; drops the expired. What comes meanwhile may be missed, what is
+    /// there all the while is not.
+    fn walk(&self, shard: usize, now: Timestamp, mut each: impl FnMut(&mut Slot)) {
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            next = self.shards[shard].lock().visit(cursor, now, &mut each);
+        }
+    }
+
+    /// How many shards there are: as many in every process of this [`FORMAT_VERSION`].
+    pub fn shards(&self) -> usize {
+        SHARDS
+    }
+
+    /// Appends the counters of one shard that changed since they were last collected, or `everything`, to `out`. Drops
+    /// the expired. Holds the shard's lock for a page at a time; a counter may come twice where pages merge meanwhile,
+    /// the later one counts.
+    pub fn collect(&self, shard: usize, everything: bool, now: Timestamp, out: &mut Vec<Slot>) {
+        self.walk(shard, now, |slot| {
+            if everything || slot::is_dirty(slot) {
+                slot::clean(slot);
+                out.push(*slot);
+            }
+        });
+    }
+
+    /// Puts a collected counter back into its shard, in the place of an older one of the same name. It is as dirty as
+    /// `slot` says. False where it has expired or finds no place.
+    pub fn insert(&self, shard: usize, slot: Slot, now: Timestamp) -> bool {
+        !slot::expired(&slot, now)
+            && self.shards.get(shard).is_some_and(|shard| shard.lock().put(slot, now) != Placed::Nowhere)
     }
 
     /// How full it is. Takes each lock for a moment.
     pub fn fill(&self) -> Fill {
-        Fill {
-            counters: self.shards.iter().map(|shard| shard.lock().len()).sum(),
+        let mut fill = Fill {
+            max_counters: self.max_counters,
             evicted: self.evicted.load(Relaxed),
+            sketched: self.sketched.load(Relaxed),
             unplaced: self.unplaced.load(Relaxed),
+            ..Fill::default()
+        };
+        for shard in &self.shards {
+            let shard = shard.lock();
+            fill.counters += shard.len();
+            fill.bytes += shard.bytes();
         }
+        let sketches = self.sketches.lock();
+        fill.sketches = sketches.len();
+        fill.bytes += sketches.bytes();
+        fill
+    }
+}
+
+/// What is kept under one key: the counter of a limit, or a block.
+#[derive(Clone, Copy, Debug)]
+struct Kept<'p> {
+    key: CounterKey,
+    group: u32,
+    limit: &'p Limit,
+}
+
+impl<'p> From<&Charge<'p>> for Kept<'p> {
+    fn from(charge: &Charge<'p>) -> Self {
+        Self { key: charge.key, group: charge.group, limit: charge.limit }
+    }
+}
+
+impl From<&Gate> for Kept<'_> {
+    fn from(gate: &Gate) -> Self {
+        Self { key: gate.key, group: BLOCKS, limit: &BLOCK }
     }
 }
 
 /// One counter among those that a request meets.
-struct Slot<'p> {
-    key: CounterKey,
+struct Seat<'p> {
+    /// As the last of those who meet on it names it.
+    kept: Kept<'p>,
     /// The place of its shard's lock among those held.
     guard: usize,
-    before: Counter,
-    /// One of the limits that are counted here, to tell how near to it the counter is.
-    limit: &'p Limit,
+    before: Option<Counter>,
 }
 
-fn shard_of(key: CounterKey) -> usize {
-    (key.0 >> (u128::BITS - SHARD_BITS)) as usize
-}
-
+#[cfg(test)]
+mod bounded_tests;
 #[cfg(test)]
 mod tests;

@@ -1,167 +1,334 @@
-//! One shard: a table of counters, and what makes room when it is full.
+//! One shard: a directory of equal pages (extendible hashing), and what makes room when it is full.
+//!
+//! The upper bits of a counter's name choose its page. A page that is full splits in two and nothing else moves, so
+//! that no insertion costs more than one page's worth of work; hash tables that double stop the world at ten million
+//! counters, and take up to twice the memory.
 
-use hashbrown::{HashTable, hash_table};
-
-use crate::{
-    charge::CounterKey,
-    limit::{Counter, Limit},
-    units::Timestamp,
+use super::{
+    page::{Page, SLOTS},
+    slot::{self, FULL, Name, Slot},
 };
+use crate::units::Timestamp;
 
-/// How many places are looked at to find one to evict. Enough that the victim is among the third of the counters that
-/// are furthest from their limit but once in a hundred thousand, and few enough to cost less than a microsecond.
-const EVICTION_SAMPLE: usize = 32;
+/// Bits of a name that choose pages. A directory of 2¹⁶ pages holds five million counters, five times what a billion
+/// counters come to in one shard.
+pub(super) const PREFIX_BITS: u32 = 16;
 
-/// The share of a counter that has no room left: never evicted, or a client would be forgiven by someone else's flood.
-const FULL: u8 = u8::MAX;
+/// Entries of a directory for each of its pages at most. Random names need about three. Only the windows of one
+/// descriptor have equal prefixes: more of them than a page holds would double the directory for nothing.
+const DIRECTORY_PER_PAGE: usize = 32;
 
-/// A table of counters.
-#[derive(Debug, Default)]
+/// Two neighbouring pages become one when they hold this many together: half of what makes it split again.
+const MERGED: usize = SLOTS / 2;
+
+/// Pages that are searched for a counter to evict where the newcomer's own has none: only shards of a few counters get
+/// there, or such as are refused nearly throughout.
+const PAGES_SEARCHED: usize = 4;
+
+/// The counters of one shard.
+#[derive(Debug)]
 pub(super) struct Shard {
-    table: HashTable<Entry>,
-    /// Where the last search for a victim ended.
-    cursor: usize,
-}
-
-/// One counter.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: u128,
-    counter: Counter,
-    /// From when on it is as good as untouched.
-    until: Timestamp,
-    /// The share of its limit that is used, in 1/255.
-    share: u8,
+    /// Counters it may hold.
+    capacity: usize,
+    /// How many bits of a name choose the entry of the directory.
+    depth: u32,
+    /// Places in `pages`; empty while there are no counters at all.
+    directory: Vec<u32>,
+    pages: Vec<Option<Box<Page>>>,
+    /// Places in `pages` that are empty.
+    free: Vec<u32>,
+    len: usize,
 }
 
 /// What became of a counter that was to be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
     Found,
+    /// Another one that still counted made place.
     Evicting,
     /// Everything near is refused at the moment.
     Nowhere,
 }
 
-impl Entry {
-    fn new(key: CounterKey, counter: Counter, limit: &Limit, now: Timestamp) -> Self {
-        let share = share(limit.standing(counter, now).used, limit.capacity());
-        Self { key: key.0, counter, until: limit.forgotten_at(counter), share }
-    }
-
-    fn expired(&self, now: Timestamp) -> bool {
-        self.until <= now
-    }
+/// What a look at a whole page tells.
+#[derive(Default)]
+struct Census {
+    expired: Option<usize>,
+    /// Counters of the newcomer's group.
+    own: usize,
+    /// The counter of that group which is furthest from its limit, and its share; none that is full.
+    furthest_own: Option<(u8, usize)>,
+    /// The same of all groups.
+    furthest: Option<(u8, usize)>,
 }
 
 impl Shard {
+    /// A shard of at most `capacity` counters.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, depth: 0, directory: Vec::new(), pages: Vec::new(), free: Vec::new(), len: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.table.len()
+        self.len
     }
 
-    /// The counter of `key`; untouched where there is none.
-    pub(super) fn counter(&self, key: CounterKey) -> Counter {
-        self.table.find(hash(key.0), |entry| entry.key == key.0).map(|entry| entry.counter).unwrap_or_default()
+    /// Bytes it holds: pages and directory.
+    pub(super) fn bytes(&self) -> usize {
+        (self.pages.len() - self.free.len()) * size_of::<Page>()
+            + self.pages.capacity() * size_of::<Option<Box<Page>>>()
+            + (self.directory.capacity() + self.free.capacity()) * size_of::<u32>()
     }
 
-    /// Remembers `counter`, the state of `limit`, in a table of at most `capacity` counters.
-    pub(super) fn place(
-        &mut self,
-        key: CounterKey,
-        counter: Counter,
-        limit: &Limit,
-        capacity: usize,
-        now: Timestamp,
-    ) -> Placed {
-        let entry = Entry::new(key, counter, limit, now);
-        let untouched = (counter.used, counter.rest) == (0, 0);
-        if let Ok(mut found) = self.table.find_entry(hash(key.0), |entry| entry.key == key.0) {
-            if untouched {
-                found.remove();
-            } else {
-                *found.get_mut() = entry;
-            }
-            return Placed::Found;
-        }
-        if untouched {
-            return Placed::Found;
-        }
-        let mut placed = Placed::Found;
-        if self.table.len() >= capacity {
-            placed = self.make_room(now);
-        } else if self.table.len() == self.table.capacity() {
-            self.grow(now);
-        }
-        if placed != Placed::Nowhere {
-            self.table.insert_unique(hash(key.0), entry, |entry| hash(entry.key));
-        }
-        placed
+    /// The counter called `name`.
+    #[inline]
+    pub(super) fn find(&self, name: Name) -> Option<&Slot> {
+        let page = self.page(self.place_of(name.high)?)?;
+        page.find(name).map(|place| &page.slots()[place])
     }
 
-    /// Makes the table larger, less what has expired. It grows although some may have gone: else a full table in which
-    /// one counter expires for each that comes would be walked for every one.
-    fn grow(&mut self, now: Timestamp) {
-        self.table.retain(|entry| !entry.expired(now));
-        let wanted = self.table.capacity().max(4);
-        self.table.reserve(wanted - self.table.len() / 2, |entry| hash(entry.key));
-    }
-
-    /// Drops one entry: an expired one, else of those looked at the furthest from its limit that is not refused.
-    fn make_room(&mut self, now: Timestamp) -> Placed {
-        let buckets = self.table.num_buckets();
-        let mut victim: Option<(u8, usize)> = None;
-        let mut seen = 0;
-        for _ in 0..buckets {
-            self.cursor = (self.cursor + 1) % buckets;
-            let Some(entry) = self.table.get_bucket(self.cursor) else { continue };
-            if entry.expired(now) {
-                self.remove_bucket(self.cursor);
+    /// Remembers `slot`.
+    pub(super) fn put(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let name = slot::name(&slot);
+        loop {
+            let crowded = self.len * 2 >= self.capacity;
+            let Some(page) = self.page_for(name.high) else { return Placed::Nowhere };
+            if let Some(place) = page.find(name) {
+                page.replace(place, slot);
                 return Placed::Found;
             }
-            if entry.share != FULL && victim.is_none_or(|(share, _)| entry.share < share) {
-                victim = Some((entry.share, self.cursor));
+            if crowded {
+                return self.put_crowded(slot, now);
             }
-            seen += 1;
-            if seen == EVICTION_SAMPLE {
-                break;
+            if page.push(slot) {
+                self.len += 1;
+                return Placed::Found;
+            }
+            if !self.split(name.high) {
+                return self.put_instead(slot, now);
             }
         }
-        match victim {
-            Some((_, bucket)) => {
-                self.remove_bucket(bucket);
-                Placed::Evicting
+    }
+
+    /// Puts a newcomer into a shard that is at least half full: what has expired goes first, and a group that has half
+    /// of the shard must make place among its own.
+    fn put_crowded(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let (high, len, capacity) = (slot::name(&slot).high, self.len, self.capacity);
+        let Some(page) = self.page_for(high) else { return Placed::Nowhere };
+        let census = Census::take(page, &slot, now);
+        if let Some(place) = census.expired {
+            page.replace(place, slot);
+            return Placed::Found;
+        }
+        // The page is a sample of the shard: names are random.
+        let greedy = census.own > 0 && census.own * len * 2 >= page.len() * capacity;
+        if greedy {
+            return evict(page, census.furthest_own, slot);
+        }
+        if len < capacity {
+            if page.push(slot) {
+                self.len += 1;
+                return Placed::Found;
             }
+            return if self.split(high) { self.put(slot, now) } else { self.put_instead(slot, now) };
+        }
+        if census.furthest.is_none() && page.len() < SLOTS && self.evict_near(high, now) {
+            // The page stands as it stood: what was evicted was in another one.
+            if self.page_for(high).is_some_and(|page| page.push(slot)) {
+                self.len += 1;
+                return Placed::Evicting;
+            }
+        }
+        match self.page_for(high) {
+            Some(page) => evict(page, census.furthest, slot),
             None => Placed::Nowhere,
         }
     }
 
-    fn remove_bucket(&mut self, bucket: usize) {
-        if let Ok(entry) = self.table.get_bucket_entry(bucket) {
-            let _ = hash_table::OccupiedEntry::remove(entry);
+    /// Puts a newcomer in the place of another one of its page.
+    fn put_instead(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let Some(page) = self.page_for(slot::name(&slot).high) else { return Placed::Nowhere };
+        let census = Census::take(page, &slot, now);
+        if let Some(place) = census.expired {
+            page.replace(place, slot);
+            return Placed::Found;
+        }
+        evict(page, census.furthest, slot)
+    }
+
+    /// Drops one counter of the pages after that of `high` (and of none before it, so that this one stays as it is).
+    fn evict_near(&mut self, high: u16, now: Timestamp) -> bool {
+        let mut cursor = self.after(high);
+        for _ in 0..PAGES_SEARCHED {
+            let at = cursor.unwrap_or(0);
+            if self.place_of(at) == self.place_of(high) {
+                return false;
+            }
+            cursor = self.after(at);
+            let Some(page) = self.page_for(at) else { return false };
+            let census = Census::take(page, &Slot::default(), now);
+            if let Some(place) = census.expired.or(census.furthest.map(|(_, place)| place)) {
+                page.swap_remove(place);
+                self.len -= 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Visits the page at `cursor`: drops what has expired, shows the rest to `each`, gives memory back. Returns where
+    /// the next page begins.
+    ///
+    /// A walk from 0 to the end visits every counter that is there all the while, however pages split and merge
+    /// between its steps: a cursor is a place among names, not among pages.
+    pub(super) fn visit(&mut self, cursor: u16, now: Timestamp, each: impl FnMut(&mut Slot)) -> Option<u16> {
+        let next = self.after(cursor);
+        let page = self.page_mut(self.place_of(cursor)?)?;
+        let dropped = page.drop_where(|slot| slot::expired(slot, now));
+        page.slots_mut().iter_mut().for_each(each);
+        let few = page.len() <= MERGED;
+        self.len -= dropped;
+        if few {
+            self.merge(cursor);
+        }
+        next
+    }
+
+    /// The first prefix behind the page of `high`; None where it is the last.
+    fn after(&self, high: u16) -> Option<u16> {
+        let depth = self.page(self.place_of(high)?)?.depth;
+        let span = 1u32 << (PREFIX_BITS - u32::from(depth));
+        u16::try_from((u32::from(high) & !(span - 1)) + span).ok()
+    }
+
+    /// Splits the page of `high` in two; false where the directory would become too large for it.
+    fn split(&mut self, high: u16) -> bool {
+        let Some(place) = self.place_of(high) else { return false };
+        let live = self.pages.len() - self.free.len();
+        let Some(page) = self.page(place) else { return false };
+        let depth = u32::from(page.depth);
+        if depth == self.depth {
+            if depth == PREFIX_BITS || self.directory.len() * 2 > live * DIRECTORY_PER_PAGE {
+                return false;
+            }
+            self.directory = self.directory.iter().flat_map(|&place| [place, place]).collect();
+            self.depth += 1;
+        }
+        let Some(page) = self.page_mut(place) else { return false };
+        page.depth += 1;
+        let mut other = Page::new(page.depth);
+        let bit = 1u16 << (PREFIX_BITS - 1 - depth);
+        page.move_to(&mut other, |slot| slot::name(slot).high & bit != 0);
+        let other = self.keep(other);
+        self.point(high | bit, depth + 1, other);
+        true
+    }
+
+    /// Makes one page of that of `high` and its neighbour as long as both are nearly empty, and gives back what it
+    /// can.
+    fn merge(&mut self, high: u16) {
+        while let Some(place) = self.place_of(high) {
+            let Some(page) = self.page(place) else { return };
+            let (depth, len) = (u32::from(page.depth), page.len());
+            if depth == 0 {
+                if len == 0 {
+                    *self = Self::new(self.capacity);
+                }
+                return;
+            }
+            let neighbour = high ^ 1 << (PREFIX_BITS - depth);
+            let Some(other_place) = self.place_of(neighbour) else { return };
+            let fits = self.page(other_place).is_some_and(|o| u32::from(o.depth) == depth && o.len() + len <= MERGED);
+            if !fits {
+                break;
+            }
+            let Some(mut other) = self.pages[other_place as usize].take() else { return };
+            self.free.push(other_place);
+            let Some(page) = self.page_mut(place) else { return };
+            page.depth -= 1;
+            other.move_to(page, |_| true);
+            self.point(neighbour, depth, place);
+        }
+        while self.depth > 0 && self.directory.chunks_exact(2).all(|pair| pair[0] == pair[1]) {
+            self.directory = self.directory.iter().copied().step_by(2).collect();
+            self.depth -= 1;
         }
     }
 
-    /// Drops what has expired, and the room it took where that is most of the table.
-    pub(super) fn expire(&mut self, now: Timestamp) {
-        self.table.retain(|entry| !entry.expired(now));
-        if self.table.len() < self.table.capacity() / 4 {
-            self.table.shrink_to(self.table.len() * 2, |entry| hash(entry.key));
+    /// Lets every name that shares `depth` bits with `high` lead to the page at `place`.
+    fn point(&mut self, high: u16, depth: u32, place: u32) {
+        let span = 1usize << (self.depth - depth);
+        let first = self.entry_of(high) & !(span - 1);
+        self.directory[first..first + span].fill(place);
+    }
+
+    fn keep(&mut self, page: Box<Page>) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.pages[place as usize] = Some(page);
+            return place;
         }
+        self.pages.push(Some(page));
+        u32::try_from(self.pages.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn entry_of(&self, high: u16) -> usize {
+        (u32::from(high) >> (PREFIX_BITS - self.depth)) as usize
+    }
+
+    fn place_of(&self, high: u16) -> Option<u32> {
+        self.directory.get(self.entry_of(high)).copied()
+    }
+
+    fn page(&self, place: u32) -> Option<&Page> {
+        self.pages.get(place as usize)?.as_deref()
+    }
+
+    fn page_mut(&mut self, place: u32) -> Option<&mut Page> {
+        self.pages.get_mut(place as usize)?.as_deref_mut()
+    }
+
+    /// The page of `high`, the first one if there is none.
+    fn page_for(&mut self, high: u16) -> Option<&mut Page> {
+        if self.directory.is_empty() {
+            let first = self.keep(Page::new(0));
+            self.directory.push(first);
+        }
+        self.page_mut(self.place_of(high)?)
     }
 }
 
-/// Keys are keyed hashes already: the lower half is as good as any. (The upper bits choose the shard, and are the same
-/// for all keys of one.)
-#[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-fn hash(key: u128) -> u64 {
-    key as u64
+impl Census {
+    fn take(page: &Page, newcomer: &Slot, now: Timestamp) -> Self {
+        let mut census = Self::default();
+        for (place, slot) in page.slots().iter().enumerate() {
+            if slot::expired(slot, now) {
+                census.expired = Some(place);
+                return census;
+            }
+            let share = slot::share_of(slot);
+            let own = slot::same_group(slot, newcomer);
+            census.own += usize::from(own);
+            if share == FULL {
+                continue;
+            }
+            // Of equals the first: a flood then keeps taking the place of its own last one.
+            let nearer = |furthest: Option<(u8, usize)>| furthest.is_some_and(|(other, _)| other <= share);
+            if !nearer(census.furthest) {
+                census.furthest = Some((share, place));
+            }
+            if own && !nearer(census.furthest_own) {
+                census.furthest_own = Some((share, place));
+            }
+        }
+        census
+    }
 }
 
-/// How much of `count` is used, in 1/255, rounded down; [`FULL`] only where nothing is left.
-fn share(used: u64, count: u64) -> u8 {
-    if used >= count {
-        return FULL;
-    }
-    let share = u128::from(used) * u128::from(FULL) / u128::from(count);
-    u8::try_from(share).unwrap_or(FULL - 1)
+fn evict(page: &mut Page, victim: Option<(u8, usize)>, slot: Slot) -> Placed {
+    let Some((_, place)) = victim else { return Placed::Nowhere };
+    page.replace(place, slot);
+    Placed::Evicting
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -8,9 +8,9 @@ use crate::{
     units::Nanos,
 };
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-fn limit(count: u64, secs: u64) -> Limit {
+pub(super) fn limit(count: u64, secs: u64) -> Limit {
     Limit { count, window: Window::Length(Nanos::from_secs(secs)), algorithm: Algorithm::FixedWindow }
 }
 
@@ -19,11 +19,18 @@ fn key(number: u128) -> CounterKey {
     CounterKey(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).rotate_left(61) ^ number << 90)
 }
 
-fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
-    Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor }
+pub(super) fn take(descriptor: u32, number: u128, limit: &Limit, hits: u64) -> Charge<'_> {
+    Charge { key: key(number), limit, ask: Ask::Take(hits), role: Role::Enforced, descriptor, group: 0 }
 }
 
-fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
+/// Sweeps every shard once.
+pub(super) fn sweep(store: &Memory, now: Timestamp) {
+    for _ in 0..SHARDS {
+        store.expire_some(now);
+    }
+}
+
+pub(super) fn request<'p>(list: impl IntoIterator<Item = Charge<'p>>) -> Charges<'p> {
     Charges { list: list.into_iter().collect(), ..Charges::default() }
 }
 
@@ -88,8 +95,12 @@ fn a_refused_request_leaves_every_counter_as_it_was() {
 
 #[test]
 fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_never_a_refused_one() {
-    let store = Memory::new(1 << SHARD_BITS); // One counter a shard.
+    let store = Memory::new(1); // One counter a shard.
     let in_one_shard = |number: u128| CounterKey(number);
+    let fill = || {
+        let Fill { counters, evicted, sketched, unplaced, .. } = store.fill();
+        (counters, evicted, sketched, unplaced)
+    };
     let charge = |number, hits, limit, now| {
         let mut charge = take(0, 0, limit, hits);
         charge.key = in_one_shard(number);
@@ -98,13 +109,15 @@ fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_nev
     let (minute, hour) = (limit(2, 60), limit(2, 3_600));
     charge(1, 1, &minute, NOW);
     charge(2, 1, &hour, NOW);
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 0 }, "2 took the place of 1");
+    assert_eq!(fill(), (1, 1, 0, 0), "2 took the place of 1");
     charge(2, 1, &hour, NOW);
     assert!(!charge(3, 1, &minute, NOW).refused, "decided, though there is no place for it");
     assert!(charge(2, 1, &hour, NOW).refused, "a refused counter is never forgotten");
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 });
+    assert_eq!(fill(), (1, 1, 1, 0), "3 is counted in a sketch");
+    assert!(!charge(3, 1, &minute, NOW).refused);
+    assert!(charge(3, 1, &minute, NOW).refused, "and refused by it");
     charge(3, 1, &minute, NOW.plus(Nanos::from_secs(3_600)));
-    assert_eq!(store.fill(), Fill { counters: 1, evicted: 1, unplaced: 1 }, "3 took the place of an expired one");
+    assert_eq!(fill(), (1, 1, 2, 0), "3 took the place of an expired one");
 }
 
 /// A request of one descriptor that may be blocked at the gate of its counter, and blocks itself there for a minute.
@@ -124,6 +137,9 @@ fn a_block_outlasts_its_window_and_leaves_nothing_behind() {
     let verdicts = store.charge(later(59), &gated(1, &second, 1));
     assert_eq!((verdicts.refused, verdicts.gates[0]), (true, GateVerdict::Blocked(Nanos::SECOND)));
     assert!(!store.charge(later(60), &gated(1, &second, 1)).refused);
+    for _ in 0..SHARDS {
+        store.expire_some(later(60));
+    }
     assert_eq!(store.fill().counters, 1, "the block is gone, the counter of this second is there");
 }
 
@@ -133,13 +149,13 @@ fn a_block_is_forgotten_when_it_is_lifted() {
     store.charge(NOW, &gated(1, &second, 1));
     assert!(store.charge(NOW, &gated(1, &second, 1)).refused);
     assert!(store.charge(NOW.plus(Nanos::SECOND), &gated(1, &second, 1)).refused);
-    store.forget(CounterKey(key(1).0 ^ 1), NOW);
+    store.lift(CounterKey(key(1).0 ^ 1), NOW);
     assert!(!store.charge(NOW.plus(Nanos::SECOND), &gated(1, &second, 1)).refused);
 }
 
 #[test]
 fn no_flood_lifts_a_block() {
-    let (store, hour) = (Memory::new(64 << SHARD_BITS), limit(10, 3_600));
+    let (store, hour) = (Memory::new(64 * SHARDS), limit(10, 3_600));
     let second = limit(1, 1);
     store.charge(NOW, &gated(0, &second, 1));
     assert!(store.charge(NOW, &gated(0, &second, 1)).refused);
@@ -167,13 +183,15 @@ fn sixteen_threads_start_one_block_and_are_told_one_end() {
 }
 
 #[test]
-fn limits_of_zero_hold_no_counter_and_refunds_leave_none() {
+fn limits_of_zero_hold_no_counter_and_what_is_given_back_leaves_one_until_its_time_is_over() {
     let (store, none, some) = (Memory::new(1_000), limit(0, 60), limit(5, 60));
     assert!(store.charge(NOW, &request([take(0, 1, &none, 1)])).refused);
     store.charge(NOW, &request([take(0, 2, &some, 3)]));
     let mut refund = take(0, 2, &some, 0);
     refund.ask = Ask::GiveBack(u64::MAX);
     store.charge(NOW, &request([refund]));
+    assert_eq!(store.fill().counters, 1, "a snapshot must learn that there is nothing left");
+    sweep(&store, NOW.plus(Nanos::from_secs(60)));
     assert_eq!(store.fill().counters, 0);
 }
 
@@ -184,10 +202,9 @@ fn what_has_expired_is_swept_away() {
         store.charge(NOW, &request([take(0, number, &limit, 1)]));
     }
     assert_eq!(store.fill().counters, 5_000);
-    for _ in 0..1 << SHARD_BITS {
-        store.expire_some(NOW.plus(Nanos::from_secs(60)));
-    }
-    assert_eq!(store.fill().counters, 0);
+    sweep(&store, NOW.plus(Nanos::from_secs(60)));
+    let Fill { counters, bytes, .. } = store.fill();
+    assert_eq!((counters, bytes), (0, 0));
 }
 
 #[test]
