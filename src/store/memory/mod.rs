@@ -5,6 +5,7 @@
 //! waits for anything else.
 
 mod shard;
+pub mod snapshot;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
