@@ -49,6 +49,16 @@ table! {
         "Counters that made place for others before they expired, since the start.";
     COUNTERS_UNPLACED = Gauge "tallygate_counters_unplaced" []
         "Charges that found no place because every counter near was refused, since the start.";
+    SNAPSHOT_SEGMENTS = Counter "tallygate_snapshot_segments_total" ["result"]
+        "Segments of the snapshot that were written (success) or could not be (failure); none where nothing changed.";
+    SNAPSHOT_BYTES = Counter "tallygate_snapshot_written_bytes_total" []
+        "Bytes of the snapshot written.";
+    SNAPSHOT_TIME = Gauge "tallygate_snapshot_last_success_timestamp_seconds" []
+        "When the snapshot was last found to be up to date, in seconds since 1970; 0 where counters are not kept.";
+    SNAPSHOT_DAMAGED = Counter "tallygate_snapshot_damaged_total" []
+        "Files of the snapshot that were damaged or foreign, and set aside.";
+    SNAPSHOT_RESTORED = Gauge "tallygate_snapshot_restored_counters" []
+        "Counters that were read back at the start, those that had expired included.";
     CONNECTIONS_ACCEPTED = Counter "tallygate_connections_accepted_total" []
         "gRPC connections accepted.";
     CONNECTIONS_REFUSED = Counter "tallygate_connections_refused_total" ["reason"]

@@ -4,6 +4,7 @@
 //! other), all counters decided together, and the locks let go. No lock is held across an `await`: charging never
 //! waits for anything else.
 
+mod kept;
 mod shard;
 pub mod snapshot;
 

@@ -2,6 +2,7 @@
 
 use hashbrown::{HashTable, hash_table};
 
+use super::snapshot;
 use crate::{charge::CounterKey, limit::Counter, units::Timestamp};
 
 /// How many places are looked at to find one to evict. Enough that the victim is among the third of the counters that
@@ -17,6 +18,8 @@ pub(super) struct Shard {
     table: HashTable<Entry>,
     /// Where the last search for a victim ended.
     cursor: usize,
+    /// Whether any counter changed since all were last collected for the snapshot.
+    changed: bool,
 }
 
 /// One counter, in 32 bytes.
@@ -38,6 +41,7 @@ pub(super) enum Placed {
     Nowhere,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "numbers are cut into words, and put together again")]
 impl Entry {
     fn new(key: CounterKey, counter: Counter, count: u64) -> Self {
         let until_ms = counter.time.0.div_ceil(1_000_000).min(u64::MAX >> 8);
@@ -48,11 +52,23 @@ impl Entry {
         Counter { used: self.used, rest: 0, time: Timestamp::from_millis(self.until_and_share >> 8) }
     }
 
+    fn to_slot(self) -> snapshot::Slot {
+        let Self { key, used, until_and_share } = self;
+        let word = |number: u128, place: u32| (number >> (32 * place)) as u32;
+        let rest = u128::from(used) | u128::from(until_and_share) << 64;
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|place| if place < 4 { word(key, place) } else { word(rest, place - 4) })
+    }
+
+    fn from_slot([a, b, c, d, rest @ ..]: snapshot::Slot) -> Self {
+        let number = |words: [u32; 4]| words.iter().rev().fold(0, |number, word| number << 32 | u128::from(*word));
+        let rest = number(rest);
+        Self { key: number([a, b, c, d]), used: rest as u64, until_and_share: (rest >> 64) as u64 }
+    }
+
     fn expired(&self, now: Timestamp) -> bool {
         Timestamp::from_millis(self.until_and_share >> 8) <= now
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the lower byte is what is asked for")]
     fn share(&self) -> u8 {
         self.until_and_share as u8
     }
@@ -77,16 +93,17 @@ impl Shard {
         capacity: usize,
         now: Timestamp,
     ) -> Placed {
-        let entry = Entry::new(key, counter, count);
-        if let Ok(mut found) = self.table.find_entry(hash(key.0), |entry| entry.key == key.0) {
-            if counter.used == 0 {
-                found.remove();
-            } else {
-                *found.get_mut() = entry;
-            }
+        // One that was given back whole stays, as a zero, until it expires: the snapshot must learn of it.
+        if counter.used == 0 && self.table.find(hash(key.0), |entry| entry.key == key.0).is_none() {
             return Placed::Found;
         }
-        if counter.used == 0 {
+        self.put(Entry::new(key, counter, count), capacity, now)
+    }
+
+    fn put(&mut self, entry: Entry, capacity: usize, now: Timestamp) -> Placed {
+        self.changed = true;
+        if let Some(found) = self.table.find_mut(hash(entry.key), |other| other.key == entry.key) {
+            *found = entry;
             return Placed::Found;
         }
         let mut placed = Placed::Found;
@@ -96,9 +113,28 @@ impl Shard {
             self.grow(now);
         }
         if placed != Placed::Nowhere {
-            self.table.insert_unique(hash(key.0), entry, |entry| hash(entry.key));
+            self.table.insert_unique(hash(entry.key), entry, |entry| hash(entry.key));
         }
         placed
+    }
+
+    /// All counters, unless none has changed: changes are noted a shard, not a counter.
+    pub(super) fn collect(&mut self, everything: bool, now: Timestamp, out: &mut Vec<snapshot::Slot>) {
+        if std::mem::take(&mut self.changed) || everything {
+            self.table.retain(|entry| !entry.expired(now));
+            out.extend(self.table.iter().map(|entry| entry.to_slot()));
+        }
+    }
+
+    /// Takes a counter back.
+    pub(super) fn insert(&mut self, slot: snapshot::Slot, capacity: usize, now: Timestamp) {
+        let (entry, changed) = (Entry::from_slot(slot), self.changed);
+        if !entry.expired(now) {
+            self.put(entry, capacity, now);
+        } else if let Ok(older) = self.table.find_entry(hash(entry.key), |other| other.key == entry.key) {
+            older.remove();
+        }
+        self.changed = changed;
     }
 
     /// Makes the table larger, less what has expired. It grows although some may have gone: else a full table in which

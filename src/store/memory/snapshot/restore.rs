@@ -7,12 +7,10 @@ use super::{
     segment::{Damage, Header, Reader},
     walk::{UNFINISHED, name, place},
 };
-use crate::units::Timestamp;
-
-/// Damaged segments kept for whoever wants to know what happened to them; older ones are removed.
-const SET_ASIDE_MAX: usize = 4;
-/// Files looked at, newest first: as many may be damaged as can be of use.
-const LOOKED_AT_MAX: usize = 2 * SEGMENTS as usize;
+use crate::{
+    bounds::{SEGMENTS_LOOKED_AT_MAX, SEGMENTS_SET_ASIDE_MAX},
+    units::Timestamp,
+};
 
 /// What a segment's name is followed by once it is set aside.
 const SET_ASIDE: &str = ".damaged";
@@ -48,7 +46,7 @@ pub fn restore<D: Disk, T: Target>(disk: &D, set: Set, target: &T, now: Timestam
 
     let mut damaged = Vec::new();
     let mut found = Vec::new();
-    for &place in &places[places.len().saturating_sub(LOOKED_AT_MAX)..] {
+    for &place in &places[places.len().saturating_sub(SEGMENTS_LOOKED_AT_MAX)..] {
         match look(disk, set, place) {
             Ok(segment) => found.push(segment),
             Err(damage) => damaged.push((name(place), damage)),
@@ -135,7 +133,7 @@ fn set_aside<D: Disk>(disk: &D, damaged: &[(String, Damage)]) {
     let mut aside: Vec<String> = disk.names().unwrap_or_default();
     aside.retain(|name| name.starts_with("segment-") && name.ends_with(SET_ASIDE));
     aside.sort_unstable();
-    for name in &aside[..aside.len().saturating_sub(SET_ASIDE_MAX)] {
+    for name in &aside[..aside.len().saturating_sub(SEGMENTS_SET_ASIDE_MAX)] {
         let _ = disk.remove(name);
     }
 }

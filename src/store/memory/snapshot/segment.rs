@@ -14,12 +14,10 @@ use crc32fast::Hasher;
 use thiserror::Error;
 
 use super::{Set, Slot};
-use crate::units::Timestamp;
+use crate::{bounds::SECTION_SLOTS_MAX, units::Timestamp};
 
 /// The version of the format, the meaning of slots included.
 pub const VERSION: u32 = 1;
-/// Counters of one section at most: what a reader must find room for. 128 KiB, a sensible piece to read and write.
-pub const SECTION_SLOTS_MAX: usize = 4_096;
 
 const MAGIC: [u8; 8] = *b"tg-count";
 const HEADER_BYTES: usize = 40;

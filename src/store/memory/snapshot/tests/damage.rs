@@ -6,11 +6,12 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        segment::{Damage, Header, Reader, SECTION_SLOTS_MAX, Section, Writer},
+        segment::{Damage, Header, Reader, Section, Writer},
         walk::name,
     },
     *,
 };
+use crate::bounds::SECTION_SLOTS_MAX;
 
 /// A few segments, each with something that no other says.
 fn some_segments() -> Platter {
