@@ -93,8 +93,11 @@ impl Shard {
         capacity: usize,
         now: Timestamp,
     ) -> Placed {
-        // One that was given back whole stays, as a zero, until it expires: the snapshot must learn of it.
-        if counter.used == 0 && self.table.find(hash(key.0), |entry| entry.key == key.0).is_none() {
+        if counter.used == 0 {
+            if let Ok(found) = self.table.find_entry(hash(key.0), |entry| entry.key == key.0) {
+                found.remove();
+                self.changed = true;
+            }
             return Placed::Found;
         }
         self.put(Entry::new(key, counter, count), capacity, now)

@@ -7,16 +7,13 @@ use std::{
     path::PathBuf,
 };
 
-/// A directory of files with plain names.
+/// A directory of files with plain names. Every step fails with what the system says.
+#[expect(clippy::missing_errors_doc, reason = "there is no more to say about any of them")]
 pub trait Disk {
     type Input: Read;
     type Output: Write;
 
     /// The names of everything in it, in no order.
-    ///
-    /// # Errors
-    ///
-    /// As for all others here: what the system says.
     fn names(&self) -> io::Result<Vec<String>>;
 
     fn open(&self, name: &str) -> io::Result<Self::Input>;

@@ -43,6 +43,9 @@ pub fn restore<D: Disk, T: Target>(disk: &D, set: Set, target: &T, now: Timestam
     places.sort_unstable();
     // What a crash left half written. That there is none is as good.
     let _ = disk.remove(UNFINISHED);
+    // The newest segment may have got its name just before a crash: what we go on from must not vanish with the power.
+    // A disk that cannot do it says so again at the first walk.
+    let _ = disk.sync_names();
 
     let mut damaged = Vec::new();
     let mut found = Vec::new();

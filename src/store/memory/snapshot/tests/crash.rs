@@ -1,7 +1,5 @@
 //! Crashes, losses of power and full disks, between any two steps.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::{platter::Crash, *};
@@ -10,8 +8,6 @@ use crate::units::Nanos;
 const CRASHES: [Crash; 3] = [Crash::Process, Crash::Power, Crash::PowerAfterNames];
 /// More steps than any walk of these tests takes.
 const STEPS_MAX: usize = 100;
-
-type Live = BTreeMap<u32, (u32, u32)>;
 
 #[test]
 fn a_crash_between_any_two_steps_leaves_the_old_or_the_new() {
@@ -70,6 +66,30 @@ fn after_a_full_disk_everything_that_was_collected_is_written() {
         walk.walk(&store, NOW).unwrap().unwrap();
         assert_eq!(restored(&disk, NOW).0.live(NOW), store.live(NOW), "{steps} steps");
     }
+}
+
+#[test]
+fn a_segment_that_a_restart_went_on_from_does_not_vanish_with_the_power() {
+    let (disk, store) = (Platter::default(), shelf());
+    store.set(1, 1, 1_000);
+    // Created, written twice, synced, named: and then the process ends.
+    disk.burn(Some(5));
+    assert!(Walk::new(disk.clone(), SET, 0).walk(&store, NOW).is_err());
+    let disk = disk.after(Crash::Process);
+    assert_eq!(restored(&disk, NOW).0.live(NOW), store.live(NOW));
+    assert_eq!(restored(&disk.after(Crash::Power), NOW).0.live(NOW), store.live(NOW));
+}
+
+#[test]
+fn a_counter_whose_life_was_cut_short_does_not_come_back() {
+    let (disk, store) = (Platter::default(), shelf());
+    let mut walk = Walk::new(disk.clone(), SET, 0);
+    store.set(70, 1, 100);
+    walk.walk(&store, NOW).unwrap();
+    store.set(70, 1, 1);
+    let later = NOW.plus(Nanos::SECOND);
+    walk.walk(&store, later).unwrap();
+    assert!(restored(&disk, later).0.live(later).is_empty());
 }
 
 #[derive(Clone, Debug)]

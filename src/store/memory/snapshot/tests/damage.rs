@@ -1,7 +1,5 @@
 //! Files that are not what was written: never a panic, never a part of one, and the rest is used.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::{
@@ -26,7 +24,7 @@ fn some_segments() -> Platter {
 }
 
 /// What is restored where segment `place` says `bytes`, and the damage that was found.
-fn with(disk: &Platter, place: u64, bytes: &[u8]) -> (BTreeMap<u32, (u32, u32)>, Vec<(String, Damage)>, Platter) {
+fn with(disk: &Platter, place: u64, bytes: &[u8]) -> (Live, Vec<(String, Damage)>, Platter) {
     let disk = disk.copy();
     disk.put(&name(place), bytes);
     let (shelf, restored) = restored(&disk, NOW);

@@ -5,7 +5,7 @@ mod platter;
 mod shelf;
 
 use platter::Platter;
-use shelf::Shelf;
+use shelf::{Live, Shelf};
 
 use super::*;
 

@@ -10,6 +10,9 @@ use super::{super::*, NOW};
 /// there is no counter.
 pub struct Shelf(Vec<Mutex<BTreeMap<u32, Counter>>>);
 
+/// Value and end of every live counter.
+pub type Live = BTreeMap<u32, (u32, u32)>;
+
 struct Counter {
     value: u32,
     until: u32,
@@ -37,9 +40,8 @@ impl Shelf {
         }
     }
 
-    /// Value and end of every live counter.
-    pub fn live(&self, now: Timestamp) -> BTreeMap<u32, (u32, u32)> {
-        let mut live = BTreeMap::new();
+    pub fn live(&self, now: Timestamp) -> Live {
+        let mut live = Live::new();
         for shard in &self.0 {
             for (key, counter) in &*shard.lock() {
                 if counter.value != 0 && !counter.expired(now) {
