@@ -4,6 +4,7 @@
 
 use std::{fmt::Write as _, fs};
 
+use tallygate::store::memory::snapshot::Source as _;
 use tallygate::{
     charge::{Charge, Charges, CounterKey, Role},
     clock::Clock,

@@ -1,6 +1,8 @@
 //! Builds every part from the settings, owns every task that lives as long as the process, starts and stops them in
 //! order.
 
+mod keep;
+
 use std::{
     fs, io,
     num::NonZeroUsize,
@@ -21,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Admin},
+    bounds::LAST_WALK_DEADLINE,
     clock::Clock,
     config::{DomainDefaults, settings::Settings},
     grpc::{self, service::RateLimitService},
@@ -28,7 +31,6 @@ use crate::{
     http::{self, Neighbourhood},
     live::Live,
     reload::{self, Reload, last_good::LastGood},
-    rules::identity::HashKey,
     store::{Store, memory::Memory},
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
@@ -78,6 +80,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         "listening"
     );
 
+    let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;
     let reload = Arc::new(Reload::new(
         settings.rules.clone(),
         DomainDefaults { count_denied: settings.count_denied },
@@ -95,13 +98,15 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         store: Arc::clone(&store),
         telemetry: Arc::clone(&telemetry),
         events: Arc::clone(&events),
-        hash_key: hash_key()?,
+        hash_key,
     };
     let grpc_health = grpc::Health::not_serving().await;
     let routes = grpc_health.routes();
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let (nothing_more, nothing_more_comes) = watch::channel(false);
+    let keeping = tokio::spawn(keep::keep(kept, Arc::clone(&store), clock, nothing_more_comes));
     let neighbourhood = Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry };
     let endpoints = Admin { live, health: Arc::clone(&health), store: Arc::clone(&store), started };
     tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
@@ -119,6 +124,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let drain = told_to_stop(signals, settings.drain_delay, &health, &reload);
     let served = grpc::run(grpc, service, grpc_settings, drain).await.context("serving gRPC");
 
+    nothing_more.send_replace(true);
+    if tokio::time::timeout(LAST_WALK_DEADLINE, keeping).await.is_err() {
+        warn!("the last counters could not be written in time");
+    }
     // Probes and metrics go last, so that the end can be watched.
     stop.send_replace(true);
     let all = async { while tasks.join_next().await.is_some() {} };
@@ -268,15 +277,8 @@ fn state_directory(path: &Path) -> Option<PathBuf> {
     match fs::create_dir_all(path).and_then(|()| fs::write(&probe, "")).and_then(|()| fs::remove_file(&probe)) {
         Ok(()) => Some(path.to_owned()),
         Err(error) => {
-            warn!(%error, state = %path.display(), "no state directory: the last good rules are not kept");
+            warn!(%error, state = %path.display(), "no state directory: neither counters nor the last good rules are kept");
             None
         }
     }
-}
-
-/// The secret that names of counters are hashed with; new with every process, as its counters are.
-fn hash_key() -> anyhow::Result<HashKey> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
-    Ok(HashKey(key))
 }

@@ -127,3 +127,17 @@ pub const SKETCH_WIDTH_MAX: usize = 1 << 16;
 
 /// Runtimes that serve gRPC: larger machines than this run several processes.
 pub const CORES_MAX: usize = 256;
+
+/// Counters of one section of a segment at most: what a restore must find room for at once. 128 KiB, a sensible piece
+/// to read and write.
+pub const SECTION_SLOTS_MAX: usize = 4_096;
+/// Segments a restore looks at, newest first: as many may be damaged as can be of use.
+pub const SEGMENTS_LOOKED_AT_MAX: usize = 128;
+/// Damaged segments kept for whoever wants to know what happened to them.
+pub const SEGMENTS_SET_ASIDE_MAX: usize = 4;
+/// Longest pause, in walks, after segments could not be written: a disk that has room again is found within about a
+/// minute.
+pub const WALKS_PAUSED_MAX: u32 = 64;
+/// When the process stops: the last walk may take so long. Ten million counters take less than a second where the disk
+/// is alive, and Kubernetes kills 30 s after SIGTERM.
+pub const LAST_WALK_DEADLINE: Duration = Duration::from_secs(4);

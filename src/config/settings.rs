@@ -70,7 +70,14 @@ pub const ALL: &[Setting] = &[
         env: &["TALLYGATE_STATE"],
         value: "DIR",
         default: "",
-        help: "What outlives the process: the last good rules; default: state/ beside the settings file",
+        help: "What outlives the process: counters, the last good rules; default: state/ beside the settings file",
+    },
+    Setting {
+        key: "snapshot",
+        env: &["TALLYGATE_SNAPSHOT"],
+        value: "WHERE",
+        default: "state",
+        help: "Where counters are kept every second, to go on after a restart: state (in `state`), or none",
     },
     Setting {
         key: "count_denied",
@@ -156,6 +163,8 @@ pub struct Settings {
     pub rules: PathBuf,
     /// None where there is nowhere to write.
     pub state: PathBuf,
+    /// Whether counters are kept there.
+    pub snapshot: bool,
     pub count_denied: bool,
     pub max_counters: usize,
     /// At least 1.
@@ -271,6 +280,7 @@ impl RawSettings {
             admin: check.text("admin"),
             rules: check.text("rules").into(),
             state: check.state(),
+            snapshot: check.snapshot(),
             count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
             max_counters: check
                 .parse("max_counters", "`auto` or a number from 1 to 1000000000", |text| match text {
@@ -347,6 +357,15 @@ impl Check<'_> {
             _ => None,
         };
         self.parse("log_format", "`text`, `json` or `auto`", parse).unwrap_or(LogFormat::Auto)
+    }
+
+    fn snapshot(&mut self) -> bool {
+        let parse = |text: &str| match text {
+            "state" => Some(true),
+            "none" => Some(false),
+            _ => None,
+        };
+        self.parse("snapshot", "`state` or `none`", parse).unwrap_or(true)
     }
 
     fn state(&self) -> PathBuf {

@@ -63,12 +63,16 @@ async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoRespons
         (&metrics::COUNTERS, fill.counters as f64),
         (&metrics::COUNTERS_MAX, fill.max_counters as f64),
         (&metrics::COUNTERS_BYTES, fill.bytes as f64),
-        (&metrics::COUNTERS_EVICTED, fill.evicted as f64),
-        (&metrics::COUNTERS_SKETCHED, fill.sketched as f64),
-        (&metrics::COUNTERS_UNPLACED, fill.unplaced as f64),
         (&metrics::SKETCHES, fill.sketches as f64),
     ] {
         telemetry.gauge(gauge, &[]).set(value);
+    }
+    for (counter, value) in [
+        (&metrics::COUNTERS_EVICTED, fill.evicted),
+        (&metrics::COUNTERS_SKETCHED, fill.sketched),
+        (&metrics::COUNTERS_UNPLACED, fill.unplaced),
+    ] {
+        telemetry.counter(counter, &[]).absolute(value);
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry.render())
 }

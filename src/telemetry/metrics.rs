@@ -51,14 +51,24 @@ table! {
         "Counters that there is place for in memory (max_counters).";
     COUNTERS_BYTES = Gauge "tallygate_counters_bytes" []
         "Memory that counters take, sketches included, in bytes.";
-    COUNTERS_EVICTED = Gauge "tallygate_counters_evicted" []
-        "Counters that made place for others before they expired, since the start.";
-    COUNTERS_UNPLACED = Gauge "tallygate_counters_unplaced" []
-        "Charges that found no place in a sketch either and were forgotten, since the start.";
-    COUNTERS_SKETCHED = Gauge "tallygate_counters_sketched" []
-        "Charges counted in a sketch of their limit because every counter near was refused, since the start.";
+    COUNTERS_EVICTED = Counter "tallygate_counters_evicted_total" []
+        "Counters that made place for others before they expired.";
+    COUNTERS_UNPLACED = Counter "tallygate_counters_unplaced_total" []
+        "Charges that found no place in a sketch either and were forgotten.";
+    COUNTERS_SKETCHED = Counter "tallygate_counters_sketched_total" []
+        "Charges counted in a sketch of their limit because every counter near was refused.";
     SKETCHES = Gauge "tallygate_sketches" []
         "Limits whose counters without a place are counted in a sketch now.";
+    SNAPSHOT_SEGMENTS = Counter "tallygate_snapshot_segments_total" ["result"]
+        "Segments of the snapshot that were written (success) or could not be (failure); none where nothing changed.";
+    SNAPSHOT_BYTES = Counter "tallygate_snapshot_written_bytes_total" []
+        "Bytes of the snapshot written.";
+    SNAPSHOT_TIME = Gauge "tallygate_snapshot_last_success_timestamp_seconds" []
+        "When the snapshot was last found to be up to date, in seconds since 1970; 0 where counters are not kept.";
+    SNAPSHOT_DAMAGED = Counter "tallygate_snapshot_damaged_total" []
+        "Files of the snapshot that were damaged or foreign, and set aside.";
+    SNAPSHOT_RESTORED = Gauge "tallygate_snapshot_restored_counters" []
+        "Counters that were read back at the start, those that had expired included.";
     CONNECTIONS_ACCEPTED = Counter "tallygate_connections_accepted_total" []
         "gRPC connections accepted.";
     CONNECTIONS_REFUSED = Counter "tallygate_connections_refused_total" ["reason"]

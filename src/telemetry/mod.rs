@@ -2,12 +2,14 @@
 //!
 //! [`metrics`] is the table of every metric; [`decisions`] counts what was decided, [`latency`] how long it took;
 //! [`events`] writes the log line and the counter of a thing that happened together, so that they cannot disagree.
+//! [`snapshot`] does so for the counters that are kept over a restart.
 //! Labels come from rule files, never from requests.
 
 pub mod decisions;
 pub mod events;
 pub mod latency;
 pub mod metrics;
+pub mod snapshot;
 
 use std::{fmt::Write as _, sync::Arc};
 

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, thread};
 
 use super::{
+    snapshot::{Source as _, Target as _},
     tests::{NOW, limit, request, sweep, take},
     *,
 };
@@ -75,7 +76,7 @@ fn a_sketch_never_forgives_and_errs_by_no_more_than_it_says() {
     for key in (0..20_000).map(random_key).filter(|&key| taken.insert(shard_of(key))) {
         hit(&store, key, &one, 9);
     }
-    assert_eq!(store.fill().counters, store.shards());
+    assert_eq!(store.fill().counters, SHARDS);
     let mut read = Vec::new();
     for _ in 0..HITS {
         let after = |number| hit(&store, random_key(20_000 + number), &limit, 0).list[0].standing.used;
@@ -121,7 +122,7 @@ fn what_is_collected_and_put_back_decides_as_before() {
     let (store, limit) = (Memory::new(1_000_000), limit(3, 60));
     (0..20_000).for_each(|number| _ = hit(&store, random_key(number), &limit, 0));
     let collect = |everything| {
-        let mut out = vec![Vec::new(); store.shards()];
+        let mut out = vec![Vec::new(); SHARDS];
         (0..).zip(&mut out).for_each(|(shard, out)| store.collect(shard, everything, NOW, out));
         out
     };
@@ -132,9 +133,45 @@ fn what_is_collected_and_put_back_decides_as_before() {
     assert_eq!(count(&collect(false)), 1);
     let restored = Memory::new(1_000_000);
     for (shard, slots) in (0..).zip(collect(true)) {
-        assert!(slots.into_iter().all(|slot| restored.insert(shard, slot, NOW)));
+        for slot in slots {
+            restored.insert(shard, slot, NOW);
+        }
     }
     assert_eq!(restored.fill().counters, 20_000);
     assert_eq!(hit(&restored, random_key(7), &limit, 0).list[0].standing.used, 3);
     assert!(hit(&restored, random_key(7), &limit, 0).refused);
+}
+
+#[test]
+fn a_refund_that_ends_a_counter_early_is_not_forgotten_by_the_next_snapshot() {
+    let (store, bucket) = (
+        Memory::new(1_000_000),
+        Limit {
+            count: 1,
+            window: crate::limit::Window::Length(Nanos::from_secs(3_600)),
+            algorithm: crate::limit::Algorithm::TokenBucket { burst: 5 },
+        },
+    );
+    let collect = |now| {
+        let mut out = Vec::new();
+        (0..SHARDS).for_each(|shard| {
+            let mut slots = Vec::new();
+            store.collect(shard, false, now, &mut slots);
+            out.extend(slots.into_iter().map(|slot| (shard, slot)));
+        });
+        out
+    };
+    let mut charge = take(0, 7, &bucket, 5);
+    store.charge(NOW, &request([charge]));
+    let mut segments = collect(NOW);
+    charge.ask = crate::request::Ask::GiveBack(5);
+    store.charge(NOW, &request([charge]));
+    segments.extend(collect(NOW.plus(Nanos::SECOND)));
+    assert_eq!((segments.len(), store.fill().counters), (2, 0), "it had expired when it was collected");
+    let restored = Memory::new(1_000_000);
+    for (shard, slot) in segments {
+        restored.insert(shard, slot, NOW.plus(Nanos::SECOND));
+    }
+    charge.ask = crate::request::Ask::Take(5);
+    assert!(!restored.charge(NOW.plus(Nanos::SECOND), &request([charge])).refused);
 }

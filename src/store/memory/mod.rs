@@ -9,13 +9,15 @@
 //! A counter that finds no place in its full shard is counted in a [`sketch`]. The lock of the sketches is taken after
 //! those of shards, never before, and held for a look or a change at a time.
 
+mod kept;
 mod page;
 mod shard;
 mod sketch;
 mod slot;
+pub mod snapshot;
 mod spread;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Placed, Shard};
@@ -46,6 +48,8 @@ pub struct Memory {
     sketch_count: AtomicUsize,
     /// The shard that [`expire_some`](Self::expire_some) looks at next.
     next_to_expire: AtomicUsize,
+    /// Somebody collects: that drops what has expired, and must see it before it goes.
+    collected: AtomicBool,
     evicted: AtomicU64,
     sketched: AtomicU64,
     unplaced: AtomicU64,
@@ -80,6 +84,7 @@ impl Memory {
             sketches: Mutex::new(Sketches::new(max_counters)),
             sketch_count: AtomicUsize::new(0),
             next_to_expire: AtomicUsize::new(0),
+            collected: AtomicBool::new(false),
             evicted: AtomicU64::new(0),
             sketched: AtomicU64::new(0),
             unplaced: AtomicU64::new(0),
@@ -183,8 +188,10 @@ impl Memory {
     /// Drops what has expired from the next shard in turn, and gives memory back; whoever calls this now and then keeps
     /// the memory down. Holds a lock for a page at a time: a microsecond.
     pub fn expire_some(&self, now: Timestamp) {
-        let shard = self.next_to_expire.fetch_add(1, Relaxed) % SHARDS;
-        self.walk(shard, now, |_| {});
+        if !self.collected.load(Relaxed) {
+            let shard = self.next_to_expire.fetch_add(1, Relaxed) % SHARDS;
+            self.walk(shard, now, |_| {});
+        }
         if self.sketch_count.load(Relaxed) > 0 {
             let mut sketches = self.sketches.lock();
             sketches.forget(now);
@@ -192,37 +199,13 @@ impl Memory {
         }
     }
 
-    /// Visits every counter of a shard, a page a lock; drops the expired. What comes meanwhile may be missed, what is
+    /// Visits every counter of a shard, a page a lock; then drops the expired. What comes meanwhile may be missed, what is
     /// there all the while is not.
     fn walk(&self, shard: usize, now: Timestamp, mut each: impl FnMut(&mut Slot)) {
         let mut next = Some(0);
         while let Some(cursor) = next {
             next = self.shards[shard].lock().visit(cursor, now, &mut each);
         }
-    }
-
-    /// How many shards there are: as many in every process of this [`FORMAT_VERSION`].
-    pub fn shards(&self) -> usize {
-        SHARDS
-    }
-
-    /// Appends the counters of one shard that changed since they were last collected, or `everything`, to `out`. Drops
-    /// the expired. Holds the shard's lock for a page at a time; a counter may come twice where pages merge meanwhile,
-    /// the later one counts.
-    pub fn collect(&self, shard: usize, everything: bool, now: Timestamp, out: &mut Vec<Slot>) {
-        self.walk(shard, now, |slot| {
-            if everything || slot::is_dirty(slot) {
-                slot::clean(slot);
-                out.push(*slot);
-            }
-        });
-    }
-
-    /// Puts a collected counter back into its shard, in the place of an older one of the same name. It is as dirty as
-    /// `slot` says. False where it has expired or finds no place.
-    pub fn insert(&self, shard: usize, slot: Slot, now: Timestamp) -> bool {
-        !slot::expired(&slot, now)
-            && self.shards.get(shard).is_some_and(|shard| shard.lock().put(slot, now) != Placed::Nowhere)
     }
 
     /// How full it is. Takes each lock for a moment.

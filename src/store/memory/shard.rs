@@ -175,7 +175,7 @@ impl Shard {
         false
     }
 
-    /// Visits the page at `cursor`: drops what has expired, shows the rest to `each`, gives memory back. Returns where
+    /// Visits the page at `cursor`: shows all of it to `each`, drops what has expired, gives memory back. Returns where
     /// the next page begins.
     ///
     /// A walk from 0 to the end visits every counter that is there all the while, however pages split and merge
@@ -183,8 +183,8 @@ impl Shard {
     pub(super) fn visit(&mut self, cursor: u16, now: Timestamp, each: impl FnMut(&mut Slot)) -> Option<u16> {
         let next = self.after(cursor);
         let page = self.page_mut(self.place_of(cursor)?)?;
-        let dropped = page.drop_where(|slot| slot::expired(slot, now));
         page.slots_mut().iter_mut().for_each(each);
+        let dropped = page.drop_where(|slot| slot::expired(slot, now));
         let few = page.len() <= MERGED;
         self.len -= dropped;
         if few {
