@@ -23,6 +23,7 @@ test: $(ENVOY) ## run every test, the ones with a real Envoy too (installs it un
 	$(CARGO) test --profile checked --doc
 	$(CARGO) build --profile checked --no-default-features --lib
 	$(PYTHON) examples/envoy/demo --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
+	$(MAKE) fuzz
 
 .PHONY: lint
 lint: target/tools/cargo-deny-found ## check formatting, lints, licences and duplicate dependencies
@@ -66,9 +67,9 @@ c++: # libFuzzer is C++
 .PHONY: fuzz
 fuzz: c++ ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each
 	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_TARGET) --target-dir target/fuzz
-	@for name in request rules render; do \
+	@for name in request rules render snapshot; do \
 	    mkdir -p target/fuzz/corpus/$$name target/fuzz/$$name; \
 	    echo "fuzzing $$name for $(FUZZ_SECS) s"; \
 	    target/fuzz/$(FUZZ_TARGET)/release/$$name -max_total_time=$(FUZZ_SECS) -timeout=5 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 \
-	        -artifact_prefix=target/fuzz/$$name/ target/fuzz/corpus/$$name || exit 1; \
+	        -artifact_prefix=target/fuzz/$$name/ target/fuzz/corpus/$$name $$([ $$name = rules ] && echo config/rules) || exit 1; \
 	done
