@@ -176,9 +176,11 @@ impl<'p> Case<'_, 'p> {
 
     fn answer(&self, outcomes: &[Outcome]) -> Option<Answer<'p>> {
         if self.plan.exempt && !self.verdicts.refused {
-            return None;
+            return self.silent_answer(|matched| matched.rule.action == Action::Exempt);
         }
-        let Some(descriptor) = self.answering(outcomes) else { return self.shadow_answer() };
+        let Some(descriptor) = self.answering(outcomes) else {
+            return self.shadow_answer().or_else(|| self.silent_answer(|_| true));
+        };
         let (rule, outcome) = (self.rule(descriptor)?, &outcomes[descriptor]);
         let exposed = match rule.expose {
             Expose::Always => true,
@@ -199,7 +201,7 @@ impl<'p> Case<'_, 'p> {
             retry_after_secs: None,
             never: false,
             blocked: outcome.blocked,
-            shadow_only: false,
+            silent: false,
         };
         if self.verdicts.refused && !self.plan.charges.denied {
             let wait = self.wait();
@@ -253,25 +255,31 @@ impl<'p> Case<'_, 'p> {
         Some(candidates.fold(first, |nearest, next| if nearer(next, nearest) { next } else { nearest }))
     }
 
-    /// Only shadow limits matched: operators may know what they would have said.
-    fn shadow_answer(&self) -> Option<Answer<'p>> {
-        if self.verdicts.refused {
-            return None;
-        }
-        let candidates = || (0..self.found.len()).flat_map(|d| self.charges(d).map(move |index| (d, index)));
-        let would_refuse = candidates().find(|&(_, index)| !self.verdict(index).fits);
-        let (descriptor, index) = would_refuse.or_else(|| candidates().next())?;
+    /// Nobody has anything to say to the client: the first such rule is what operators may know of.
+    fn silent_answer(&self, which: impl Fn(&Match<'p>) -> bool) -> Option<Answer<'p>> {
+        let first = |descriptor: &usize| self.matched(*descriptor).is_some_and(&which);
+        let descriptor = (0..self.found.len()).find(first).filter(|_| !self.verdicts.refused)?;
         Some(Answer {
             rule: self.matched(descriptor)?.rule,
             descriptor,
-            figures: SmallVec::from_iter([self.figure(index)]),
+            figures: SmallVec::new(),
             reported: 0,
             exposed: false,
             retry_after_secs: None,
             never: false,
             blocked: false,
-            shadow_only: true,
+            silent: true,
         })
+    }
+
+    /// Only shadow limits matched: operators may know what they would have said.
+    fn shadow_answer(&self) -> Option<Answer<'p>> {
+        let candidates = || (0..self.found.len()).flat_map(|d| self.charges(d).map(move |index| (d, index)));
+        let would_refuse = candidates().find(|&(_, index)| !self.verdict(index).fits);
+        let (descriptor, index) = would_refuse.or_else(|| candidates().next())?;
+        let answer = self.silent_answer(|_| true)?;
+        let figures = SmallVec::from_iter([self.figure(index)]);
+        Some(Answer { rule: self.matched(descriptor)?.rule, descriptor, figures, ..answer })
     }
 
     /// When this same request would pass: every block must be over, all enforced limits have room, and one quota

@@ -74,8 +74,9 @@ pub struct Answer<'p> {
     pub never: bool,
     /// Its descriptor was blocked already when the request came.
     pub blocked: bool,
-    /// Its descriptor's shadow limits are all that matched: only operators may see this.
-    pub shadow_only: bool,
+    /// Nothing is said to the client: the request is exempt, or only shadow limits or rules without limits matched. Operators
+    /// may know of it.
+    pub silent: bool,
 }
 
 impl<'p> Answer<'p> {

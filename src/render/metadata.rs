@@ -56,7 +56,7 @@ fn send_answer(answer: &Answer<'_>, sink: &mut impl Sink) {
 
 /// That of the reported window: rules that enforce may have shadow limits, and the other way round.
 fn mode(answer: &Answer<'_>) -> &'static str {
-    let shadow = answer.shadow_only || answer.figure().is_some_and(|figure| figure.limit.shadow);
+    let shadow = answer.figure().is_some_and(|figure| figure.limit.shadow);
     match answer.rule.mode {
         _ if shadow => "shadow",
         Mode::Quota => "quota",

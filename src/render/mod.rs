@@ -69,7 +69,7 @@ pub fn render(
     sink: &mut impl Sink,
 ) {
     // Shadow limits show in nothing that a client sees.
-    if let Some(answer) = decision.answer.as_ref().filter(|answer| !answer.shadow_only)
+    if let Some(answer) = decision.answer.as_ref().filter(|answer| !answer.silent)
         && let Some(response) = responses.get(answer.rule.response as usize)
     {
         response.render(&Facts::new(decision, answer, request), scratch, sink);

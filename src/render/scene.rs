@@ -25,7 +25,7 @@ pub(super) struct Scene {
     pub exposed: bool,
     pub retry_after_secs: Option<u64>,
     pub never: bool,
-    pub shadow_only: bool,
+    pub silent: bool,
 }
 
 /// The figures of one window.
@@ -59,7 +59,7 @@ impl Scene {
             exposed: true,
             retry_after_secs: None,
             never: false,
-            shadow_only: false,
+            silent: false,
         }
     }
 
@@ -127,7 +127,7 @@ impl Scene {
             retry_after_secs: self.retry_after_secs,
             never: self.never,
             blocked: false,
-            shadow_only: self.shadow_only,
+            silent: self.silent,
         };
         let status =
             Status { refused: self.refused, figure: answer.figure().copied(), exposed: self.exposed, unlimited: false };

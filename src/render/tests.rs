@@ -195,13 +195,13 @@ fn metadata_is_flat_and_says_what_there_is() {
         ]
     );
 
-    let shadow = Scene { shadow_only: true, ..Scene::new("shop", "r") };
+    let silent = Scene { silent: true, ..Scene::new("shop", "r") };
     assert_eq!(
-        fields(&shadow),
+        fields(&silent),
         [
             named("domain", text("shop")),
             named("rule", text("r")),
-            named("mode", text("shadow")),
+            named("mode", text("enforce")),
             named("store", text("memory"))
         ]
     );

@@ -100,7 +100,7 @@ fn each_profile_has_its_headers() {
         assert_eq!(sent(headers(), &Scene::new("shop", "deny").refuse(0, None)), [""; 0], "{name}, no windows");
         let hidden = Scene { exposed: false, ..accepted() };
         assert_eq!(sent(headers(), &hidden), [""; 0], "{name}, not exposed");
-        let shadow = Scene { shadow_only: true, ..accepted() };
+        let shadow = Scene { silent: true, ..accepted() };
         assert_eq!(sent(headers(), &shadow), [""; 0], "{name}, shadow");
     }
 }
