@@ -65,6 +65,7 @@ pub fn command(folder: &Folder) -> Command {
 pub struct Service {
     running: Running,
     runtime: Runtime,
+    endpoint: Endpoint,
     channel: Channel,
     http: u16,
     admin: u16,
@@ -78,13 +79,12 @@ impl Service {
         let scratch = tempfile::tempdir().unwrap();
         let log = scratch.path().join("log");
         let mut serve = command(folder);
-        if !arguments.contains(&"--grpc") {
-            serve.args(["--grpc", "127.0.0.1:0"]);
+        for [flag, value] in [["--grpc", "127.0.0.1:0"], ["--drain-delay", "0s"], ["--cores", "1"]] {
+            if !arguments.contains(&flag) {
+                serve.args([flag, value]);
+            }
         }
-        if !arguments.contains(&"--drain-delay") {
-            serve.args(["--drain-delay", "0s"]);
-        }
-        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]).args(arguments);
+        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments);
         let child = serve.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut running = Running { child, log };
@@ -98,8 +98,19 @@ impl Service {
         let [grpc, http, admin] = told.unwrap();
         let port = |address: String| address.rsplit_once(':').unwrap().1.parse().unwrap();
         let address = if grpc.starts_with("unix:") { grpc } else { format!("http://{grpc}") };
-        let channel = runtime.block_on(async { Endpoint::from_shared(address).unwrap().connect_lazy() });
-        Self { running, runtime, channel, http: port(http), admin: port(admin), _scratch: scratch }
+        let endpoint = Endpoint::from_shared(address).unwrap().timeout(PATIENCE);
+        let channel = runtime.block_on(async { endpoint.connect_lazy() });
+        Self { running, runtime, endpoint, channel, http: port(http), admin: port(admin), _scratch: scratch }
+    }
+
+    /// A connection of its own, beside the one that everything else here is asked over.
+    pub fn connect(&self) -> Channel {
+        self.block_on(async { self.endpoint.connect_lazy() })
+    }
+
+    /// Runs a client of several connections.
+    pub fn block_on<F: Future>(&self, client: F) -> F::Output {
+        self.runtime.block_on(client)
     }
 
     pub fn log(&self) -> String {
