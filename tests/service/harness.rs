@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -27,12 +28,13 @@ use super::client::{Response, get};
 /// How long anything may take that should take milliseconds: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder with rule files, and what belongs to them.
-pub struct Folder(TempDir);
+/// A folder with rule files, and what belongs to them. A service that was started on it holds it too.
+#[derive(Clone)]
+pub struct Folder(Arc<TempDir>);
 
 impl Folder {
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        let folder = Self(Arc::new(tempfile::tempdir().unwrap()));
         for (name, text) in files {
             folder.write(name, text);
         }
@@ -69,6 +71,7 @@ pub struct Service {
     channel: Channel,
     http: u16,
     admin: u16,
+    _folder: Folder,
     /// Holds the log, and outlives the service.
     _scratch: TempDir,
 }
@@ -100,7 +103,8 @@ impl Service {
         let address = if grpc.starts_with("unix:") { grpc } else { format!("http://{grpc}") };
         let endpoint = Endpoint::from_shared(address).unwrap().timeout(PATIENCE);
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
-        Self { running, runtime, endpoint, channel, http: port(http), admin: port(admin), _scratch: scratch }
+        let (http, admin, folder) = (port(http), port(admin), folder.clone());
+        Self { running, runtime, endpoint, channel, http, admin, _folder: folder, _scratch: scratch }
     }
 
     /// A connection of its own, beside the one that everything else here is asked over.
