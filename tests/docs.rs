@@ -1,5 +1,6 @@
 //! The manual's examples, executed: every block marked `yaml rules` loads, and every `decide` block after one decides
-//! as it says. `docs/decisions.md` explains the lines.
+//! as it says; one marked `decide continued` goes on with the counters of the block before. `docs/decisions.md` explains
+//! the lines.
 
 use std::{fs, path::Path};
 
@@ -58,10 +59,10 @@ fn load(text: &str, place: &str) -> Compiled {
 const START_SECS: u64 = 1_748_736_000;
 
 /// One `decide` block as it runs.
-struct Session<'c> {
-    compiled: &'c Compiled,
+struct Session<'a> {
+    compiled: &'a Compiled,
     domain: String,
-    memory: Memory,
+    memory: &'a Memory,
 }
 
 impl Session<'_> {
@@ -217,6 +218,7 @@ fn every_example_of_the_manual_loads_and_decides_as_it_says() {
     for page in pages {
         let name = page.strip_prefix(root).expect("below").display().to_string();
         let mut compiled = None;
+        let mut memory = None;
         for block in blocks(&fs::read_to_string(&page).expect("readable")) {
             let place = format!("{name}:{}", block.line);
             match block.kind.as_str() {
@@ -224,11 +226,15 @@ fn every_example_of_the_manual_loads_and_decides_as_it_says() {
                     compiled = Some(load(&block.text, &place));
                     loaded += 1;
                 }
-                "decide" => {
+                "decide" | "decide continued" => {
                     let compiled = compiled.as_ref().unwrap_or_else(|| panic!("{place}: no rules above"));
-                    decided += run(compiled, &block, &name, &mut failures);
+                    if block.kind == "decide" {
+                        memory = Some(Memory::new(1_000_000));
+                    }
+                    let memory = memory.as_ref().unwrap_or_else(|| panic!("{place}: nothing above to go on with"));
+                    decided += run(compiled, memory, &block, &name, &mut failures);
                 }
-                _ => {}
+                kind => assert!(!kind.starts_with("decide"), "{place}: `{kind}` is no kind of block"),
             }
         }
     }
@@ -237,8 +243,8 @@ fn every_example_of_the_manual_loads_and_decides_as_it_says() {
 }
 
 /// Runs one block and returns how many decisions it made.
-fn run(compiled: &Compiled, block: &Block, page: &str, failures: &mut Vec<String>) -> usize {
-    let mut session = Session { compiled, domain: "d".to_owned(), memory: Memory::new(1_000_000) };
+fn run(compiled: &Compiled, memory: &Memory, block: &Block, page: &str, failures: &mut Vec<String>) -> usize {
+    let mut session = Session { compiled, domain: "d".to_owned(), memory };
     let lines: Vec<(usize, &str)> = (block.line + 1..).zip(block.text.lines()).collect();
     let mut decided = 0;
     let mut at = 0;

@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
 #[path = "service/harness.rs"]
+#[allow(dead_code, reason = "shared with the tests of exactness")]
 mod harness;
 
 use std::{

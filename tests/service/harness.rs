@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -27,12 +28,13 @@ use super::client::{Response, get};
 /// How long anything may take that should take milliseconds: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder with rule files, and what belongs to them.
-pub struct Folder(TempDir);
+/// A folder with rule files, and what belongs to them. A service that was started on it holds it too.
+#[derive(Clone)]
+pub struct Folder(Arc<TempDir>);
 
 impl Folder {
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        let folder = Self(Arc::new(tempfile::tempdir().unwrap()));
         for (name, text) in files {
             folder.write(name, text);
         }
@@ -65,9 +67,11 @@ pub fn command(folder: &Folder) -> Command {
 pub struct Service {
     running: Running,
     runtime: Runtime,
+    endpoint: Endpoint,
     channel: Channel,
     http: u16,
     admin: u16,
+    _folder: Folder,
     /// Holds the log, and outlives the service.
     _scratch: TempDir,
 }
@@ -78,13 +82,12 @@ impl Service {
         let scratch = tempfile::tempdir().unwrap();
         let log = scratch.path().join("log");
         let mut serve = command(folder);
-        if !arguments.contains(&"--grpc") {
-            serve.args(["--grpc", "127.0.0.1:0"]);
+        for [flag, value] in [["--grpc", "127.0.0.1:0"], ["--drain-delay", "0s"], ["--cores", "1"]] {
+            if !arguments.contains(&flag) {
+                serve.args([flag, value]);
+            }
         }
-        if !arguments.contains(&"--drain-delay") {
-            serve.args(["--drain-delay", "0s"]);
-        }
-        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]).args(arguments);
+        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments);
         let child = serve.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut running = Running { child, log };
@@ -98,8 +101,20 @@ impl Service {
         let [grpc, http, admin] = told.unwrap();
         let port = |address: String| address.rsplit_once(':').unwrap().1.parse().unwrap();
         let address = if grpc.starts_with("unix:") { grpc } else { format!("http://{grpc}") };
-        let channel = runtime.block_on(async { Endpoint::from_shared(address).unwrap().connect_lazy() });
-        Self { running, runtime, channel, http: port(http), admin: port(admin), _scratch: scratch }
+        let endpoint = Endpoint::from_shared(address).unwrap().timeout(PATIENCE);
+        let channel = runtime.block_on(async { endpoint.connect_lazy() });
+        let (http, admin, folder) = (port(http), port(admin), folder.clone());
+        Self { running, runtime, endpoint, channel, http, admin, _folder: folder, _scratch: scratch }
+    }
+
+    /// A connection of its own, beside the one that everything else here is asked over.
+    pub fn connect(&self) -> Channel {
+        self.block_on(async { self.endpoint.connect_lazy() })
+    }
+
+    /// Runs a client of several connections.
+    pub fn block_on<F: Future>(&self, client: F) -> F::Output {
+        self.runtime.block_on(client)
     }
 
     pub fn log(&self) -> String {
