@@ -163,6 +163,13 @@ impl Book {
         ByTheBook { refused, statuses: matched.iter().enumerate().map(over).collect() }
     }
 
+    /// Charges what somebody else let through.
+    pub fn admit(&mut self, rules: &Rules, now: Timestamp, asks: &[(usize, usize, Ask)]) {
+        for &(key, value, ask) in asks {
+            self.charge(&Asked { rule: rules.rule(key, value), key, value, ask }, now);
+        }
+    }
+
     /// The operator lifts what stands on a key's value.
     pub fn lift(&mut self, key: usize, value: usize) {
         self.blocks.remove(&(key, value));

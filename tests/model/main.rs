@@ -79,14 +79,34 @@ fn ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let wait = prop_oneof![
+/// Rules whose every charge may refuse.
+fn enforcing_rules() -> impl Strategy<Value = Rules> {
+    rules().prop_map(|mut rules| {
+        let all = rules.for_all.iter_mut().chain(rules.for_v1.iter_mut().map(|(_, rule)| rule));
+        all.for_each(|rule| rule.mode = Mode::Enforce);
+        rules
+    })
+}
+
+/// A request that gives nothing back.
+fn takes() -> impl Strategy<Value = Vec<(usize, usize, Ask)>> {
+    let ask = prop_oneof![6 => Just(Ask::Take(1)), 4 => (2u64..5).prop_map(Ask::Take), 1 => Just(Ask::Look)];
+    prop_oneof![3 => 1usize..2, 1 => 2usize..4]
+        .prop_flat_map(move |count| prop::collection::vec((0usize..3, 0usize..3, ask.clone()), count))
+}
+
+/// Nanoseconds that pass.
+fn wait() -> impl Strategy<Value = u64> {
+    prop_oneof![
         3 => 0u64..2_000_000_000,
         2 => (0u64..40).prop_map(|secs| secs * 1_000_000_000),
         1 => 0u64..130_000_000_000,
-    ];
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => wait.prop_map(Step::Wait),
+        4 => wait().prop_map(Step::Wait),
         12 => prop::collection::vec((0usize..3, 0usize..3, ask()), 1..4).prop_map(Step::Request),
         1 => rules().prop_map(Step::Reload),
         1 => (0usize..3, 0usize..3).prop_map(|(key, value)| Step::Lift(key, value)),

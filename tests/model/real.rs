@@ -98,6 +98,12 @@ impl Real {
         }
     }
 
+    /// Drops everything that has expired.
+    pub fn sweep(&self, now: Timestamp) {
+        // Each call looks at one shard of the 1,024.
+        (0..1_024).for_each(|_| self.memory.expire_some(now));
+    }
+
     /// Lifts the block on a key's value, if its rule knows of blocks; says whether it does.
     pub fn lift(&self, now: Timestamp, key: usize, value: usize) -> bool {
         let value = format!("v{value}");
