@@ -24,10 +24,11 @@ enum Step {
     Wait(u64),
     /// Somebody who comes again and again.
     Request(Vec<(usize, usize, Ask)>),
-    /// So many new clients of one key ask for one hit each.
+    /// So many new clients of one key, each of which tries so often: from twice on, they may be refused and blocked.
     Flood {
         key: usize,
         clients: usize,
+        tries: usize,
     },
     /// The store drops everything that has expired.
     Sweep,
@@ -37,13 +38,14 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => wait().prop_map(Step::Wait),
         12 => takes().prop_map(Step::Request),
-        3 => (0usize..3, 1usize..2 * COUNTERS).prop_map(|(key, clients)| Step::Flood { key, clients }),
+        3 => (0usize..3, 1usize..2 * COUNTERS, 1usize..4)
+            .prop_map(|(key, clients, tries)| Step::Flood { key, clients, tries }),
         1 => Just(Step::Sweep),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn who_is_refused_stays_refused_and_only_what_was_evicted_is_forgiven(
@@ -58,16 +60,19 @@ proptest! {
             match step {
                 Step::Wait(nanos) => now = now.plus(Nanos(*nanos)),
                 Step::Sweep => real.sweep(now),
-                Step::Flood { key, clients } => {
+                Step::Flood { key, clients, tries } => {
                     for stranger in strangers.by_ref().take(*clients) {
-                        real.decide(now, &[(*key, stranger, Ask::Take(1))]);
+                        (0..*tries).for_each(|_| _ = real.decide(now, &[(*key, stranger, Ask::Take(1))]));
                     }
                 }
                 Step::Request(asks) => {
+                    let unplaced = real.memory.fill().unplaced;
                     let decided = real.decide(now, asks);
                     prop_assert!(decided.refused || !refusals.hold(now, asks), "step {}: {:?} forgiven", number, asks);
                     if decided.refused {
-                        refusals.note(now, asks, decided.retry_after_secs);
+                        // A block that finds no place is not kept.
+                        let kept = real.memory.fill().unplaced == unplaced;
+                        refusals.note(now, asks, decided.retry_after_secs.filter(|_| kept));
                     } else {
                         excess += u64::from(book.clone().decide(&rules, now, asks).refused);
                         book.admit(&rules, now, asks);
