@@ -15,6 +15,8 @@ pub struct Rules {
 pub struct RuleSpec {
     pub mode: Mode,
     pub limits: Vec<LimitSpec>,
+    /// `on_exceed: {block_for}`, of a rule that counts.
+    pub block_secs: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,21 @@ impl RuleSpec {
     pub fn counts(&self) -> bool {
         !matches!(self.mode, Mode::Exempt | Mode::Deny)
     }
+
+    /// How long a block is that its refusal starts; None: no block means anything to it.
+    pub fn blocks_for(&self) -> Option<u64> {
+        self.block_secs.filter(|_| self.counts())
+    }
+}
+
+impl LimitSpec {
+    /// The most that it can hold.
+    fn capacity(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::Bucket { burst } if self.count > 0 => burst,
+            _ => self.count,
+        }
+    }
 }
 
 impl Algorithm {
@@ -83,6 +100,8 @@ struct Event {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     histories: HashMap<Name, Vec<Event>>,
+    /// The end in nanoseconds of the block on a key's value.
+    blocks: HashMap<(usize, usize), u64>,
 }
 
 /// The book's decision.
@@ -94,50 +113,79 @@ pub struct ByTheBook {
 
 impl Book {
     pub fn decide(&mut self, rules: &Rules, now: Timestamp, asks: &[(usize, usize, Ask)]) -> ByTheBook {
-        let matched: Vec<(&RuleSpec, usize, usize, Ask)> =
-            asks.iter().map(|&(key, value, ask)| (rules.rule(key, value), key, value, ask)).collect();
-        if matched.iter().any(|(rule, ..)| rule.mode == Mode::Exempt) {
-            return ByTheBook { refused: false, statuses: vec![false; asks.len()] };
+        let matched: Vec<Asked<'_>> =
+            asks.iter().map(|&(key, value, ask)| Asked { rule: rules.rule(key, value), key, value, ask }).collect();
+        let blocked: Vec<bool> = matched.iter().map(|asked| self.is_blocked(asked, now)).collect();
+        if matched.iter().any(|asked| asked.rule.mode == Mode::Exempt) {
+            return ByTheBook { refused: blocked.contains(&true), statuses: blocked };
         }
-        for &(rule, key, value, _) in &matched {
-            self.forget_empty_buckets(rule, key, value, now);
+        for asked in &matched {
+            self.forget_empty_buckets(asked.rule, asked.key, asked.value, now);
         }
-        let denied = matched.iter().any(|(rule, ..)| rule.mode == Mode::Deny);
         let mut trial = self.clone();
-        let (mut no_room, mut quota_seen, mut quota_room) = (denied, false, false);
-        let mut statuses = vec![false; asks.len()];
-        for (index, &(rule, key, value, ask)) in matched.iter().enumerate() {
-            match rule.mode {
-                Mode::Deny => statuses[index] = true,
-                Mode::Exempt | Mode::Shadow => {}
-                Mode::Enforce | Mode::Quota | Mode::Overdraw => {
-                    let fits = trial.fits(rule, key, value, ask, now);
-                    statuses[index] = !fits;
-                    if rule.mode == Mode::Quota {
-                        (quota_seen, quota_room) = (true, quota_room || fits);
-                    } else {
-                        no_room |= !fits;
-                    }
-                    if fits || stays(rule, ask) {
-                        trial.charge(rule, key, value, ask, now);
-                    }
-                }
+        let mut no_room = blocked.contains(&true) || matched.iter().any(|asked| asked.rule.mode == Mode::Deny);
+        let (mut quota_seen, mut quota_room) = (false, false);
+        let mut fitting = vec![true; asks.len()];
+        for (index, asked) in matched.iter().enumerate().filter(|(_, asked)| asked.rule.counts()) {
+            if asked.rule.mode == Mode::Shadow {
+                continue;
+            }
+            let fits = trial.fits(asked, now);
+            fitting[index] = fits;
+            if asked.rule.mode == Mode::Quota {
+                (quota_seen, quota_room) = (true, quota_room || fits);
+            } else {
+                no_room |= !fits;
+            }
+            if (fits && !blocked[index]) || asked.stays() {
+                trial.charge(asked, now);
             }
         }
         let refused = no_room || (quota_seen && !quota_room);
         if refused {
-            for &(rule, key, value, ask) in matched.iter().filter(|(rule, _, _, ask)| stays(rule, *ask)) {
-                self.charge(rule, key, value, ask, now);
+            matched.iter().filter(|asked| asked.stays()).for_each(|asked| self.charge(asked, now));
+            let refusing = |index: usize| !fitting[index] && !(matched[index].rule.mode == Mode::Quota && quota_room);
+            for index in (0..asks.len()).filter(|&index| refusing(index) && !blocked[index]) {
+                if !asks_too_much(&matched, &fitting, index) {
+                    self.block(&matched[index], now);
+                }
             }
         } else {
             *self = trial;
-            for &(rule, key, value, ask) in matched.iter().filter(|(rule, ..)| rule.mode == Mode::Shadow) {
-                if self.fits(rule, key, value, ask, now) || stays(rule, ask) {
-                    self.charge(rule, key, value, ask, now);
+            for asked in matched.iter().filter(|asked| asked.rule.mode == Mode::Shadow) {
+                if self.fits(asked, now) || asked.stays() {
+                    self.charge(asked, now);
                 }
             }
         }
-        ByTheBook { refused, statuses }
+        let over =
+            |(index, asked): (usize, &Asked<'_>)| blocked[index] || !fitting[index] || asked.rule.mode == Mode::Deny;
+        ByTheBook { refused, statuses: matched.iter().enumerate().map(over).collect() }
+    }
+
+    /// Charges what somebody else let through.
+    pub fn admit(&mut self, rules: &Rules, now: Timestamp, asks: &[(usize, usize, Ask)]) {
+        for &(key, value, ask) in asks {
+            self.charge(&Asked { rule: rules.rule(key, value), key, value, ask }, now);
+        }
+    }
+
+    /// The operator lifts what stands on a key's value.
+    pub fn lift(&mut self, key: usize, value: usize) {
+        self.blocks.remove(&(key, value));
+    }
+
+    /// A block means something to a descriptor whose rule starts blocks itself, but not to a refund.
+    fn is_blocked(&self, asked: &Asked<'_>, now: Timestamp) -> bool {
+        let end = self.blocks.get(&(asked.key, asked.value)).copied().unwrap_or(0);
+        asked.rule.blocks_for().is_some() && !matches!(asked.ask, Ask::GiveBack(_)) && now.0 < end
+    }
+
+    fn block(&mut self, asked: &Asked<'_>, now: Timestamp) {
+        let Some(secs) = asked.rule.blocks_for() else { return };
+        // Its end is told in whole milliseconds.
+        let end = (now.0 + secs * 1_000_000_000) / 1_000_000 * 1_000_000;
+        self.blocks.insert((asked.key, asked.value), end);
     }
 
     /// A bucket that is seen empty is a new one, whatever the next rule's rate.
@@ -152,32 +200,67 @@ impl Book {
         }
     }
 
-    fn fits(&self, rule: &RuleSpec, key: usize, value: usize, ask: Ask, now: Timestamp) -> bool {
-        let asked = match (ask, rule.mode) {
-            (Ask::GiveBack(_), _) => return true,
-            (Ask::Look, _) | (Ask::Take(_), Mode::Overdraw) => 1,
-            (Ask::Take(hits), _) => hits,
-        };
-        rule.limits.iter().all(|limit| {
-            let history = self.histories.get(&name(rule, limit, key, value));
-            has_room(history.map(Vec::as_slice).unwrap_or_default(), *limit, now.0, asked)
+    fn fits(&self, asked: &Asked<'_>, now: Timestamp) -> bool {
+        let hits = asked.room();
+        asked.rule.limits.iter().all(|limit| {
+            let history = self.histories.get(&asked.counter(limit));
+            hits == 0 || has_room(history.map(Vec::as_slice).unwrap_or_default(), *limit, now.0, hits)
         })
     }
 
-    fn charge(&mut self, rule: &RuleSpec, key: usize, value: usize, ask: Ask, now: Timestamp) {
-        if !rule.counts() || ask == Ask::Look {
+    fn charge(&mut self, asked: &Asked<'_>, now: Timestamp) {
+        if !asked.rule.counts() || asked.ask == Ask::Look {
             return;
         }
-        for limit in &rule.limits {
-            let history = self.histories.entry(name(rule, limit, key, value)).or_default();
-            history.push(Event { nanos: now.0, ask, limit: *limit });
+        for limit in &asked.rule.limits {
+            let history = self.histories.entry(asked.counter(limit)).or_default();
+            history.push(Event { nanos: now.0, ask: asked.ask, limit: *limit });
         }
     }
 }
 
-/// Charged whether the request passes or not.
-fn stays(rule: &RuleSpec, ask: Ask) -> bool {
-    rule.mode == Mode::Overdraw || matches!(ask, Ask::GiveBack(_))
+/// One descriptor and its rule.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'r> {
+    rule: &'r RuleSpec,
+    key: usize,
+    value: usize,
+    ask: Ask,
+}
+
+impl Asked<'_> {
+    /// Charged whether the request passes or not.
+    fn stays(&self) -> bool {
+        self.rule.mode == Mode::Overdraw || matches!(self.ask, Ask::GiveBack(_))
+    }
+
+    /// The room that it needs to fit.
+    fn room(&self) -> u64 {
+        match (self.ask, self.rule.mode) {
+            (Ask::GiveBack(_), _) => 0,
+            (Ask::Look, _) | (Ask::Take(_), Mode::Overdraw) => 1,
+            (Ask::Take(hits), _) => hits,
+        }
+    }
+
+    fn counter(&self, limit: &LimitSpec) -> Name {
+        name(self.rule, limit, self.key, self.value)
+    }
+}
+
+/// Whether the descriptor at `index` could never fit into a window that has no room for it: what it asks, together with
+/// what the request's earlier descriptors take from the same counter, is more than the window can hold.
+fn asks_too_much(matched: &[Asked<'_>], fitting: &[bool], index: usize) -> bool {
+    let asked = &matched[index];
+    asked.rule.limits.iter().any(|limit| {
+        let earlier = matched[..index].iter().zip(fitting).filter(|(other, fits)| {
+            let meets =
+                other.rule.counts() && other.rule.limits.iter().any(|own| other.counter(own) == asked.counter(limit));
+            meets && (**fits || other.rule.mode != Mode::Quota)
+        });
+        let ahead = earlier.map(|(other, _)| if let Ask::Take(hits) = other.ask { hits } else { 0 });
+        ahead.fold(asked.room(), u64::saturating_add) > limit.capacity()
+    })
 }
 
 fn name(rule: &RuleSpec, limit: &LimitSpec, key: usize, value: usize) -> Name {

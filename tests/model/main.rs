@@ -2,20 +2,18 @@
 //! reloads, decided by the real thing (YAML, matching, the memory store, the decision) and by the book, step for step.
 
 mod book;
-
-use std::{fmt::Write as _, path::Path};
+mod clock;
+mod flood;
+mod real;
 
 use proptest::prelude::*;
-use tallygate::{
-    config::{Compiled, DomainDefaults, RuleFile, compile},
-    decision::{decide, plan},
-    request::{Ask, Descriptor, Entry, Request},
-    rules::identity::HashKey,
-    store::memory::Memory,
-    units::Timestamp,
-};
+use tallygate::{request::Ask, units::Timestamp};
 
 use book::{Algorithm, Book, LimitSpec, Mode, RuleSpec, Rules};
+use real::{Decided, Real, load};
+
+/// An edge of all windows.
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -26,92 +24,8 @@ enum Step {
     Request(Vec<(usize, usize, Ask)>),
     /// The operator saves other rules.
     Reload(Rules),
-}
-
-const KEYS: [&str; 3] = ["account", "address", "tokens"];
-const VALUES: [&str; 3] = ["v0", "v1", "v2"];
-
-fn yaml(rules: &Rules) -> String {
-    let mut text = "domain: d\ndescriptors:\n".to_owned();
-    for (key, rule) in KEYS.iter().zip(&rules.for_all) {
-        write_rule(&mut text, &format!("key: {key}"), rule);
-    }
-    if let Some((key, rule)) = &rules.for_v1 {
-        write_rule(&mut text, &format!("key: {}, value: v1", KEYS[*key]), rule);
-    }
-    text
-}
-
-fn write_rule(text: &mut String, matcher: &str, rule: &RuleSpec) {
-    let mode = match rule.mode {
-        Mode::Enforce => "",
-        Mode::Quota => ", mode: quota",
-        Mode::Shadow => ", mode: shadow",
-        Mode::Overdraw => ", overdraw: true",
-        Mode::Exempt => ", exempt: true",
-        Mode::Deny => ", deny: true",
-    };
-    let limits = rule.limits.iter().map(|limit| {
-        let (algorithm, burst) = match limit.algorithm {
-            Algorithm::Fixed => ("fixed_window", String::new()),
-            Algorithm::Sliding => ("sliding_window", String::new()),
-            Algorithm::Bucket { burst } => ("token_bucket", format!(", burst: {burst}")),
-        };
-        format!(
-            "{{rate: {}/{}s, algorithm: {algorithm}{burst}, name: {algorithm}-{}}}",
-            limit.count, limit.secs, limit.secs
-        )
-    });
-    let limits: Vec<String> = limits.collect();
-    let limits = if rule.counts() { format!(", limits: [{}]", limits.join(", ")) } else { String::new() };
-    writeln!(text, "  - {{{matcher}{mode}{limits}}}").expect("a String can be written to");
-}
-
-fn load(rules: &Rules) -> Compiled {
-    let text = yaml(rules);
-    let file = RuleFile { name: "model".into(), path: "model.yaml".into(), text: text.clone().into() };
-    let no_lists = &mut |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-    compile(&[file], DomainDefaults::default(), no_lists).unwrap_or_else(|errors| panic!("{errors:?} in\n{text}"))
-}
-
-/// What was decided, in the terms that the book knows.
-#[derive(Debug, PartialEq, Eq)]
-struct Decided {
-    refused: bool,
-    statuses: Vec<bool>,
-    retry_after_secs: Option<u64>,
-    never: bool,
-}
-
-fn decided(compiled: &Compiled, memory: &Memory, now: Timestamp, asks: &[(usize, usize, Ask)]) -> Decided {
-    let mut request = Request { domain: b"d", ..Request::default() };
-    for &(key, value, ask) in asks {
-        let (hits, gives_back) = match ask {
-            Ask::Take(hits) => (hits, false),
-            Ask::Look => (0, false),
-            Ask::GiveBack(hits) => (hits, true),
-        };
-        request.descriptors.push(Descriptor {
-            first_entry: u32::try_from(request.entries.len()).expect("few"),
-            entry_count: 1,
-            limit: None,
-            hits: Some(hits),
-            gives_back,
-        });
-        request.entries.push(Entry { key: KEYS[key].as_bytes(), value: VALUES[value].as_bytes() });
-    }
-    let domain = &compiled.rules.domains[&b"d"[..]];
-    let find = |descriptor: &Descriptor| domain.find(request.entries_of(descriptor), None, &HashKey([3; 16]));
-    let found: Vec<_> = request.descriptors.iter().map(find).collect();
-    let plan = plan(Some(domain), &request, &found);
-    let verdicts = memory.charge(now, &plan.charges);
-    let decision = decide(now, Some(domain), &found, &plan, &verdicts);
-    Decided {
-        refused: decision.refused,
-        statuses: decision.statuses.iter().map(|status| status.refused).collect(),
-        retry_after_secs: decision.answer.as_ref().and_then(|answer| answer.retry_after_secs),
-        never: decision.answer.as_ref().is_some_and(|answer| answer.never),
-    }
+    /// The operator lifts the block on a key's value.
+    Lift(usize, usize),
 }
 
 fn limit() -> impl Strategy<Value = LimitSpec> {
@@ -136,7 +50,9 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
         1 => Just(Mode::Exempt),
         1 => Just(Mode::Deny),
     ];
-    (mode, prop::collection::vec(limit(), 1..4)).prop_map(|(mode, mut limits)| {
+    // Shorter and longer than the windows.
+    let block_secs = prop::option::weighted(0.4, prop::sample::select(vec![5u64, 30, 100]));
+    (mode, prop::collection::vec(limit(), 1..4), block_secs).prop_map(|(mode, mut limits, block_secs)| {
         // Two limits of one rule with the same counter are an error.
         let mut seen = Vec::new();
         limits.retain(|limit| {
@@ -145,7 +61,7 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
             seen.push(counter);
             new
         });
-        RuleSpec { mode, limits }
+        RuleSpec { mode, limits, block_secs }
     })
 }
 
@@ -163,16 +79,37 @@ fn ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let wait = prop_oneof![
+/// Rules whose every charge may refuse.
+fn enforcing_rules() -> impl Strategy<Value = Rules> {
+    rules().prop_map(|mut rules| {
+        let all = rules.for_all.iter_mut().chain(rules.for_v1.iter_mut().map(|(_, rule)| rule));
+        all.for_each(|rule| rule.mode = Mode::Enforce);
+        rules
+    })
+}
+
+/// A request that gives nothing back.
+fn takes() -> impl Strategy<Value = Vec<(usize, usize, Ask)>> {
+    let ask = prop_oneof![6 => Just(Ask::Take(1)), 4 => (2u64..5).prop_map(Ask::Take), 1 => Just(Ask::Look)];
+    prop_oneof![3 => 1usize..2, 1 => 2usize..4]
+        .prop_flat_map(move |count| prop::collection::vec((0usize..3, 0usize..3, ask.clone()), count))
+}
+
+/// Nanoseconds that pass.
+fn wait() -> impl Strategy<Value = u64> {
+    prop_oneof![
         3 => 0u64..2_000_000_000,
         2 => (0u64..40).prop_map(|secs| secs * 1_000_000_000),
         1 => 0u64..130_000_000_000,
-    ];
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => wait.prop_map(Step::Wait),
+        4 => wait().prop_map(Step::Wait),
         12 => prop::collection::vec((0usize..3, 0usize..3, ask()), 1..4).prop_map(Step::Request),
         1 => rules().prop_map(Step::Reload),
+        1 => (0usize..3, 0usize..3).prop_map(|(key, value)| Step::Lift(key, value)),
     ]
 }
 
@@ -181,16 +118,16 @@ proptest! {
 
     #[test]
     fn everything_is_decided_by_the_book(first in rules(), steps in prop::collection::vec(step(), 1..30)) {
-        // An edge of both windows.
-        let mut now = Timestamp::from_secs(1_800_000_000);
-        let (mut rules, mut compiled) = (first.clone(), load(&first));
-        let (memory, mut book) = (Memory::new(10_000), Book::default());
+        let mut now = START;
+        let (mut rules, mut real, mut book) = (first.clone(), Real::new(&first, 10_000), Book::default());
         for (number, step) in steps.iter().enumerate() {
             match step {
                 Step::Wait(nanos) => now = Timestamp(now.0 + nanos),
-                Step::Reload(next) => (rules, compiled) = (next.clone(), load(next)),
+                Step::Reload(next) => (rules, real.compiled) = (next.clone(), load(next)),
+                Step::Lift(key, value) if real.lift(now, *key, *value) => book.lift(*key, *value),
+                Step::Lift(..) => {}
                 Step::Request(asks) => {
-                    let ours = decided(&compiled, &memory, now, asks);
+                    let ours = real.decide(now, asks);
                     let theirs = book.decide(&rules, now, asks);
                     prop_assert_eq!(ours.refused, theirs.refused, "step {}: {:?}", number, asks);
                     prop_assert_eq!(&ours.statuses, &theirs.statuses, "step {}: {:?}", number, asks);

@@ -170,7 +170,8 @@ impl Memory {
     #[cold]
     fn sketch(&self, name: Name, kept: Kept<'_>, after: Counter, now: Timestamp) {
         let mut sketches = self.sketches.lock();
-        let recorded = sketches.record(name, kept.group, kept.limit, after, now);
+        // A sketch errs against those who share its cells: one hit too many is borne, a block for an hour is not.
+        let recorded = kept.group != BLOCKS && sketches.record(name, kept.group, kept.limit, after, now);
         self.sketch_count.store(sketches.len(), Relaxed);
         if recorded { &self.sketched } else { &self.unplaced }.fetch_add(1, Relaxed);
     }

@@ -167,6 +167,19 @@ fn no_flood_lifts_a_block() {
 }
 
 #[test]
+fn a_block_that_finds_no_place_is_counted_and_blocks_nobody() {
+    // One counter a shard, and that of the descriptor is full.
+    let (store, second) = (Memory::new(1), limit(1, 1));
+    let later = |millis| NOW.plus(Nanos::from_millis(millis));
+    store.charge(NOW, &gated(1, &second, 1));
+    assert!(store.charge(NOW, &gated(1, &second, 1)).refused);
+    let Fill { sketches, unplaced, .. } = store.fill();
+    assert_eq!((sketches, unplaced), (0, 1));
+    assert!(!store.charge(later(1_000), &gated(1, &second, 1)).refused, "only its window refused it");
+    assert!(!store.charge(later(59_500), &gated(1, &second, 1)).refused, "nor does it come back at its end");
+}
+
+#[test]
 fn sixteen_threads_start_one_block_and_are_told_one_end() {
     let (store, second) = (Memory::new(100_000), limit(5, 1));
     let barrier = Barrier::new(16);

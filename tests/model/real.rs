@@ -1,0 +1,135 @@
+//! The real thing, from YAML to the decision, in the terms that the book knows.
+
+use std::{fmt::Write as _, path::Path};
+
+use tallygate::{
+    charge::CounterKey,
+    config::{Compiled, DomainDefaults, RuleFile, compile},
+    decision::{decide, plan},
+    request::{Ask, Descriptor, Entry, Request},
+    rules::identity::HashKey,
+    store::memory::Memory,
+    units::Timestamp,
+};
+
+use crate::book::{Algorithm, Mode, RuleSpec, Rules};
+
+const HASH_KEY: HashKey = HashKey([3; 16]);
+pub const KEYS: [&str; 3] = ["account", "address", "tokens"];
+
+fn yaml(rules: &Rules) -> String {
+    let mut text = "domain: d\ndescriptors:\n".to_owned();
+    for (key, rule) in KEYS.iter().zip(&rules.for_all) {
+        write_rule(&mut text, &format!("key: {key}"), rule);
+    }
+    if let Some((key, rule)) = &rules.for_v1 {
+        write_rule(&mut text, &format!("key: {}, value: v1", KEYS[*key]), rule);
+    }
+    text
+}
+
+fn write_rule(text: &mut String, matcher: &str, rule: &RuleSpec) {
+    let mode = match rule.mode {
+        Mode::Enforce => "",
+        Mode::Quota => ", mode: quota",
+        Mode::Shadow => ", mode: shadow",
+        Mode::Overdraw => ", overdraw: true",
+        Mode::Exempt => ", exempt: true",
+        Mode::Deny => ", deny: true",
+    };
+    let limits = rule.limits.iter().map(|limit| {
+        let (algorithm, burst) = match limit.algorithm {
+            Algorithm::Fixed => ("fixed_window", String::new()),
+            Algorithm::Sliding => ("sliding_window", String::new()),
+            Algorithm::Bucket { burst } => ("token_bucket", format!(", burst: {burst}")),
+        };
+        format!(
+            "{{rate: {}/{}s, algorithm: {algorithm}{burst}, name: {algorithm}-{}}}",
+            limit.count, limit.secs, limit.secs
+        )
+    });
+    let limits: Vec<String> = limits.collect();
+    let block = rule.blocks_for().map(|secs| format!(", on_exceed: {{block_for: {secs}s}}")).unwrap_or_default();
+    let limits = if rule.counts() { format!(", limits: [{}]", limits.join(", ")) } else { String::new() };
+    writeln!(text, "  - {{{matcher}{mode}{limits}{block}}}").expect("a String can be written to");
+}
+
+pub fn load(rules: &Rules) -> Compiled {
+    let text = yaml(rules);
+    let file = RuleFile { name: "model".into(), path: "model.yaml".into(), text: text.clone().into() };
+    let no_lists = &mut |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    compile(&[file], DomainDefaults::default(), no_lists).unwrap_or_else(|errors| panic!("{errors:?} in\n{text}"))
+}
+
+/// What was decided, in the terms that the book knows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decided {
+    pub refused: bool,
+    pub statuses: Vec<bool>,
+    pub retry_after_secs: Option<u64>,
+    pub never: bool,
+}
+
+/// The real thing: the store, and the rules that are in force.
+pub struct Real {
+    pub memory: Memory,
+    pub compiled: Compiled,
+}
+
+impl Real {
+    pub fn new(rules: &Rules, max_counters: usize) -> Self {
+        Self { memory: Memory::new(max_counters), compiled: load(rules) }
+    }
+
+    pub fn decide(&self, now: Timestamp, asks: &[(usize, usize, Ask)]) -> Decided {
+        let values: Vec<String> = asks.iter().map(|(_, value, _)| format!("v{value}")).collect();
+        let request = request(asks, &values);
+        let domain = &self.compiled.rules.domains[&b"d"[..]];
+        let find = |descriptor: &Descriptor| domain.find(request.entries_of(descriptor), None, &HASH_KEY);
+        let found: Vec<_> = request.descriptors.iter().map(find).collect();
+        let plan = plan(Some(domain), &request, &found);
+        let verdicts = self.memory.charge(now, &plan.charges);
+        let decision = decide(now, Some(domain), &found, &plan, &verdicts);
+        Decided {
+            refused: decision.refused,
+            statuses: decision.statuses.iter().map(|status| status.refused).collect(),
+            retry_after_secs: decision.answer.as_ref().and_then(|answer| answer.retry_after_secs),
+            never: decision.answer.as_ref().is_some_and(|answer| answer.never),
+        }
+    }
+
+    /// Drops everything that has expired.
+    pub fn sweep(&self, now: Timestamp) {
+        // Each call looks at one shard of the 1,024.
+        (0..1_024).for_each(|_| self.memory.expire_some(now));
+    }
+
+    /// Lifts the block on a key's value, if its rule knows of blocks; says whether it does.
+    pub fn lift(&self, now: Timestamp, key: usize, value: usize) -> bool {
+        let value = format!("v{value}");
+        let entries = [Entry { key: KEYS[key].as_bytes(), value: value.as_bytes() }];
+        let gates = self.compiled.rules.domains[&b"d"[..]].find(&entries, None, &HASH_KEY).gates;
+        gates.iter().for_each(|gate| self.memory.lift(CounterKey(gate.key), now));
+        !gates.is_empty()
+    }
+}
+
+fn request<'v>(asks: &[(usize, usize, Ask)], values: &'v [String]) -> Request<'v> {
+    let mut request = Request { domain: b"d", ..Request::default() };
+    for (&(key, _, ask), value) in asks.iter().zip(values) {
+        let (hits, gives_back) = match ask {
+            Ask::Take(hits) => (hits, false),
+            Ask::Look => (0, false),
+            Ask::GiveBack(hits) => (hits, true),
+        };
+        request.descriptors.push(Descriptor {
+            first_entry: u32::try_from(request.entries.len()).expect("few"),
+            entry_count: 1,
+            limit: None,
+            hits: Some(hits),
+            gives_back,
+        });
+        request.entries.push(Entry { key: KEYS[key].as_bytes(), value: value.as_bytes() });
+    }
+    request
+}
