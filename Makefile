@@ -21,7 +21,7 @@ demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it)
 test: $(ENVOY) ## run every test, the ones with a real Envoy too (installs it under target/)
 	$(CARGO) test --profile checked --all-targets
 	$(CARGO) test --profile checked --doc
-	$(CARGO) build --profile checked --no-default-features --lib
+	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
 	$(PYTHON) examples/envoy/demo --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
 	$(MAKE) fuzz
 

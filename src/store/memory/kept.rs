@@ -1,11 +1,10 @@
 //! What the snapshot sees of the counters.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::{
     Memory, SHARDS,
     slot::{self, Slot},
     snapshot::{Source, Target},
+    sync::Relaxed,
 };
 use crate::units::Timestamp;
 

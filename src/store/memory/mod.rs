@@ -16,16 +16,15 @@ mod sketch;
 mod slot;
 pub mod snapshot;
 mod spread;
+mod sync;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-
-use parking_lot::{Mutex, MutexGuard};
 use shard::{Placed, Shard};
 use sketch::Sketches;
 use slot::Name;
 pub use slot::{FORMAT_VERSION, Slot};
 use smallvec::SmallVec;
 use spread::{SHARDS, shard_of};
+use sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Relaxed};
 
 use crate::{
     charge::{Charge, Charges, CounterKey, Gate, Verdicts, settle},
@@ -259,7 +258,10 @@ struct Seat<'p> {
     before: Option<Counter>,
 }
 
-#[cfg(test)]
+// Under shuttle there are no locks outside of its scheduler, so either those tests or these.
+#[cfg(all(test, not(feature = "shuttle")))]
 mod bounded_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "shuttle"))]
+mod shuttle_tests;
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
