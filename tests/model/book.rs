@@ -144,7 +144,8 @@ impl Book {
         let refused = no_room || (quota_seen && !quota_room);
         if refused {
             matched.iter().filter(|asked| asked.stays()).for_each(|asked| self.charge(asked, now));
-            let refusing = |index: usize| !fitting[index] && !(matched[index].rule.mode == Mode::Quota && quota_room);
+            let spared = |index: usize| quota_room && matched[index].rule.mode == Mode::Quota;
+            let refusing = |index: usize| !fitting[index] && !spared(index);
             for index in (0..asks.len()).filter(|&index| refusing(index) && !blocked[index]) {
                 if !asks_too_much(&matched, &fitting, index) {
                     self.block(&matched[index], now);

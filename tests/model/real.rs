@@ -109,7 +109,9 @@ impl Real {
         let value = format!("v{value}");
         let entries = [Entry { key: KEYS[key].as_bytes(), value: value.as_bytes() }];
         let gates = self.compiled.rules.domains[&b"d"[..]].find(&entries, None, &HASH_KEY).gates;
-        gates.iter().for_each(|gate| self.memory.lift(CounterKey(gate.key), now));
+        for gate in &gates {
+            self.memory.lift(CounterKey(gate.key), now);
+        }
         !gates.is_empty()
     }
 }

@@ -259,9 +259,11 @@ struct Seat<'p> {
 }
 
 // Under shuttle there are no locks outside of its scheduler, so either those tests or these.
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod bounded_tests;
 #[cfg(all(test, feature = "shuttle"))]
 mod shuttle_tests;
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;

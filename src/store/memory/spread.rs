@@ -59,7 +59,8 @@ const fn spread() -> [u16; PREFIXES] {
     shard_of
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests {
     use super::*;
 
