@@ -1,17 +1,21 @@
-//! How much memory counters really take, as the system sees it, and how long a charge takes among so many.
+//! How much memory counters really take, as the system sees it, how long a charge takes among so many, and what keeping
+//! them costs.
 //!
-//! `cargo run --release --example counters` prints a row for each million of counters, up to ten.
+//! `cargo run --release --example counters` prints a row for each million of counters, up to ten, and then the times of the
+//! sweep, of the snapshot and of its restore with ten. It writes some 400 MB into a temporary directory and removes them.
 
-use std::{fmt::Write as _, fs};
+use std::{env, fmt::Write as _, fs, io, process};
 
-use tallygate::store::memory::snapshot::Source as _;
 use tallygate::{
     charge::{Charge, Charges, CounterKey, Role},
     clock::Clock,
     limit::{Algorithm, Limit, Window},
     request::Ask,
-    store::memory::Memory,
-    units::Nanos,
+    store::memory::{
+        Memory,
+        snapshot::{Directory, Set, Source as _, Walk, restore},
+    },
+    units::{Nanos, Timestamp},
 };
 
 #[global_allocator]
@@ -54,9 +58,56 @@ fn main() {
         )
         .expect("a String can be written to");
     }
-    let walking = clock.stopwatch();
-    (0..store.shards()).for_each(|_| store.expire_some(now));
-    println!("{table}a walk of all for the expired: {:?}", walking.elapsed());
+    print!("{table}");
+    sweep(&store, clock, now);
+    let directory = env::temp_dir().join(format!("tallygate-counters-{}", process::id()));
+    let kept = keep(&store, &hit, clock, now, &directory);
+    let _ = fs::remove_dir_all(&directory);
+    if let Err(error) = kept {
+        println!("the snapshot could not be written: {error}");
+    }
+}
+
+/// A shard is swept under a lock a page: its whole time is more than anybody waits for it.
+fn sweep(store: &Memory, clock: Clock, now: Timestamp) {
+    let (mut all, mut longest) = (Nanos::ZERO, Nanos::ZERO);
+    for _ in 0..store.shards() {
+        let sweeping = clock.stopwatch();
+        store.expire_some(now);
+        let took = sweeping.elapsed();
+        (all, longest) = (Nanos(all.0 + took.0), longest.max(took));
+    }
+    println!("swept for the expired in {all:?}, one of {} shards in {longest:?} at most", store.shards());
+}
+
+/// Everything written, then a second in which one counter in a hundred changed, then all read back.
+fn keep(
+    store: &Memory,
+    hit: &impl Fn(u64),
+    clock: Clock,
+    now: Timestamp,
+    directory: &std::path::Path,
+) -> io::Result<()> {
+    let directory = Directory::new(directory.to_owned())?;
+    let set = Set { shards: u32::try_from(store.shards()).map_err(io::Error::other)?, fingerprint: 1 };
+    let mut walk = Walk::new(directory.clone(), set, 0);
+    for what in ["all is new", "one in a hundred changed"] {
+        let walking = clock.stopwatch();
+        let written = walk.walk(store, now)?;
+        println!("a segment where {what}: {:?}, {written:?}", walking.elapsed());
+        (0..MILLION / 10).map(|number| mix(number) % (10 * MILLION)).for_each(hit);
+    }
+    walk.walk(store, now)?;
+    let (target, restoring) = (Memory::new(100_000_000), clock.stopwatch());
+    let restored = restore(&directory, set, &target, now)?;
+    println!(
+        "{} counters read back from {} segments in {:?}",
+        restored.counters,
+        restored.segments,
+        restoring.elapsed()
+    );
+    assert_eq!(target.fill().counters, store.fill().counters);
+    Ok(())
 }
 
 fn mix(number: u64) -> u64 {

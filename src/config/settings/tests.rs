@@ -1,0 +1,94 @@
+use super::*;
+
+fn gather(
+    flags: &[(&str, &str)],
+    environment: &[(&str, &str)],
+    file: Option<&str>,
+) -> Result<RawSettings, SettingsError> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("tallygate.yaml");
+    if let Some(text) = file {
+        std::fs::write(&path, text).expect("writable");
+    }
+    let path = path.to_string_lossy().into_owned();
+    let find = |list: &[(&str, &str)], key: &str| {
+        list.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
+    };
+    RawSettings::gather(
+        |key| find(flags, key).or_else(|| (key == "settings" && file.is_some()).then(|| path.clone())),
+        |name| find(environment, name),
+    )
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
+    let file = Some("grpc: from-file\nhttp: from-file\nadmin: from-file\nmax_counters: 5\ncount_denied: yes\n");
+    let raw = gather(&[("grpc", "flag")], &[("TALLYGATE_GRPC", "env"), ("TALLYGATE_HTTP", "env")], file).expect("good");
+    let rows: Vec<_> = raw.rows().map(|(key, value, source)| format!("{key}={value} ({source})")).collect();
+    for row in ["grpc=flag (flag)", "http=env (environment)", "admin=from-file (file)", "store=memory (default)"] {
+        assert!(rows.contains(&row.to_owned()), "{row} in {rows:?}");
+    }
+    let settings = raw.check().expect("good");
+    assert_eq!((settings.max_counters, settings.count_denied), (5, true));
+}
+
+#[test]
+fn every_bad_value_is_named_with_its_source() {
+    let raw = gather(&[("cores", "many"), ("store", "redis://x")], &[("LOG_FORMAT", "xml")], None).expect("gathers");
+    let errors: Vec<_> = raw.check().expect_err("three errors").iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "setting `cores` (from flag) is `many`: expected a number from 0 to 256",
+            "setting `log_format` (from environment) is `xml`: expected `text`, `json` or `auto`",
+            "setting `store` (from flag) is `redis://x`: expected `memory` (Redis is not available yet)",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
+    let error = gather(&[], &[], Some("count-denied: true")).expect_err("unknown").to_string();
+    assert!(error.ends_with("has an unknown key `count-denied`; did you mean `count_denied`?"), "{error}");
+    let error = gather(&[], &[], Some("drain_dealy: 1s")).expect_err("unknown").to_string();
+    assert!(error.ends_with("did you mean `drain_delay`?"), "{error}");
+}
+
+#[test]
+fn values_of_the_file_are_single_ones_and_a_bad_one_is_named() {
+    for (file, expected) in [
+        ("cores: -1", "setting `cores` (from file) is `-1`: expected a number from 0 to 256"),
+        ("drain_delay: 1.5", "setting `drain_delay` (from file) is `1.5`: expected a duration"),
+        ("log_level: verbose", "setting `log_level` (from file) is `verbose`: expected `error`, `warn`"),
+        ("cores: [1]", "`cores` is a list or a map: expected one value"),
+    ] {
+        let error = match gather(&[], &[], Some(file)) {
+            Ok(raw) => raw.check().expect_err(file)[0].to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(gather(&[], &[], Some("state:")).expect("null is absent").check().is_ok());
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let raw = gather(&[("store", "redis://me:p@ss@host:6379")], &[], None).expect("gathers");
+    let shown: Vec<String> = raw.rows().map(|(_, value, _)| value.into_owned()).collect();
+    assert!(shown.contains(&"redis://***@host:6379".to_owned()), "{shown:?}");
+    let error = raw.check().expect_err("not available yet")[0].to_string();
+    assert!(error.contains("is `redis://***@host:6379`"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_exist_and_the_default_need_not() {
+    assert!(gather(&[("settings", "/nowhere/x.yaml")], &[], None).is_err());
+    assert!(gather(&[], &[], None).is_ok());
+}
+
+#[test]
+fn durations_have_a_unit_and_a_bound() {
+    for (text, millis) in [("0s", Some(0)), ("500ms", Some(500)), ("1m", Some(60_000)), ("5", None), ("25h", None)] {
+        assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+    }
+}
