@@ -4,7 +4,7 @@
 //!
 //! **receive** (decoded as a view over its bytes) → **snapshot** (the rules of one generation; the clock, read once) →
 //! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only `await`: all limits checked, then
-//! all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics, sampled log).
+//! all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics).
 //!
 //! # Layers
 //!
