@@ -30,13 +30,20 @@ use crate::{
     health::{Health, Readiness},
     http::{self, Neighbourhood},
     live::Live,
+    orders::Book,
     reload::{self, Reload, last_good::LastGood},
-    store::{Store, memory::Memory},
+    store::{
+        Store,
+        memory::{Memory, snapshot::Directory},
+    },
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
 
 /// How often one shard of the counters is swept: all of them every 51 seconds, each for a fraction of a millisecond.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+
+/// How often orders are tidied: what a kill forgets of the list of started blocks, as of the counters.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an HTTP client may finish reading when we stop.
 const HTTP_GRACE: Duration = Duration::from_secs(1);
@@ -81,11 +88,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     );
 
     let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;
+    let (orders, _orders_lock) = state.clone().and_then(orders_directory).unzip();
+    let book = Arc::new(Book::open(Arc::clone(&live), hash_key, orders, clock.now()));
     let reload = Arc::new(Reload::new(
         settings.rules.clone(),
         DomainDefaults { count_denied: settings.count_denied },
         LastGood::new(state),
         Arc::clone(&live),
+        Arc::clone(&book),
         Arc::clone(&health),
         Arc::clone(&telemetry),
     ));
@@ -99,6 +109,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         telemetry: Arc::clone(&telemetry),
         events: Arc::clone(&events),
         hash_key,
+        book: Arc::clone(&book),
     };
     let grpc_health = grpc::Health::not_serving().await;
     let routes = grpc_health.routes();
@@ -112,6 +123,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
+    tasks.spawn(tidy(clock, book, stopped.clone()));
     tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
     tasks.spawn(announce(health.watch(), grpc_health.clone(), stopped));
 
@@ -257,6 +269,26 @@ async fn sweep(clock: Clock, store: Arc<Store>, mut stopped: watch::Receiver<boo
     }
 }
 
+/// Forgets orders that are over, and writes down which blocks were started; once more at the end.
+async fn tidy(clock: Clock, book: Arc<Book>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = interval(TIDY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let last = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = stopped.wait_for(|stopped| *stopped) => true,
+        };
+        let book = Arc::clone(&book);
+        if let Err(error) = tokio::task::spawn_blocking(move || book.tidy(clock.now())).await {
+            error!(%error, "orders are not tidied any more");
+            return;
+        }
+        if last {
+            return;
+        }
+    }
+}
+
 async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (setting `{setting}`)"))
 }
@@ -269,6 +301,18 @@ fn loopback_only(address: &str) -> anyhow::Result<&str> {
         bail!("setting `admin` is `{address}`: only loopback addresses until the admin API knows tokens");
     }
     Ok(address)
+}
+
+/// Where orders are kept, if no other process keeps its own there; and the lock that says so to the next one.
+fn orders_directory(state: PathBuf) -> Option<(Directory, fs::File)> {
+    let lock = keep::lock(&state.join("orders.lock"));
+    match lock.and_then(|lock| Ok((Directory::new(state)?, lock))) {
+        Ok(both) => Some(both),
+        Err(error) => {
+            warn!(error = format!("{error:#}"), "orders are not kept over a restart");
+            None
+        }
+    }
 }
 
 /// The state directory, if it can be written; that there is none is said once, and costs only what it is for.

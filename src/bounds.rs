@@ -141,3 +141,10 @@ pub const WALKS_PAUSED_MAX: u32 = 64;
 /// When the process stops: the last walk may take so long. Ten million counters take less than a second where the disk
 /// is alive, and Kubernetes kills 30 s after SIGTERM.
 pub const LAST_WALK_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Overrides at most, and as many blocks and resets of beginnings: what people decide one by one. Each change puts all of
+/// them into force anew, which takes some milliseconds for so many.
+pub const ORDERS_MAX: usize = 10_000;
+/// Blocks started by refusals that are remembered by name, for people to list: some 2 MB. Those beyond hold all the
+/// same.
+pub const STARTED_BLOCKS_LISTED_MAX: usize = 10_000;

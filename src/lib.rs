@@ -16,11 +16,11 @@
 //! | 12 | cli |
 //! | 11 | app |
 //! | 10 | grpc, http, admin |
-//! | 9 | reload |
+//! | 9 | orders; reload |
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
-//! | 5 | clock, telemetry |
+//! | 5 | clock, telemetry, text |
 //! | 4 | render |
 //! | 3 | decision |
 //! | 2 | rules, charge |
@@ -61,6 +61,10 @@ pub mod http;
 #[cfg(feature = "serve")]
 pub mod live;
 #[cfg(feature = "serve")]
+pub mod orders;
+#[cfg(feature = "serve")]
 pub mod reload;
 #[cfg(feature = "serve")]
 pub mod telemetry;
+#[cfg(feature = "serve")]
+pub mod text;

@@ -1,14 +1,43 @@
 //! The rules that decide now: one generation, replaced whole.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwapOption, Guard};
+use hashbrown::HashMap;
 
-use crate::{render::Response, rules::Rules, telemetry::decisions::Decisions};
+use crate::{
+    render::Response,
+    rules::{Orders, Rules},
+    telemetry::decisions::Decisions,
+};
+
+/// What decides now: the rules, and what people ordered beside them.
+#[derive(Debug)]
+pub struct Generation {
+    pub set: Arc<RuleSet>,
+    /// By domain; only those about which there are any.
+    pub orders: HashMap<Box<[u8]>, Orders>,
+}
+
+impl Deref for Generation {
+    type Target = RuleSet;
+
+    fn deref(&self) -> &RuleSet {
+        &self.set
+    }
+}
+
+impl Generation {
+    /// The orders about a domain, if there are any.
+    pub fn orders_of(&self, domain: &[u8]) -> Option<&Orders> {
+        // Nearly always there are none at all, and then nothing is hashed.
+        if self.orders.is_empty() { None } else { self.orders.get(domain) }
+    }
+}
 
 /// One complete rule set, and what belongs to it.
 #[derive(Debug)]
-pub struct Generation {
+pub struct RuleSet {
     /// From 1, counted since the start.
     pub number: u64,
     /// Of the files' names and texts: equal on replicas that decide alike. Hexadecimal.

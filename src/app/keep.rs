@@ -135,12 +135,13 @@ fn take<S: Source + Target>(
     Ok((key, Kept { walk, patience: Patience::default(), events, _lock: lock }))
 }
 
-fn lock(path: &Path) -> anyhow::Result<File> {
+/// Takes a file that only one process can hold.
+pub(super) fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another process keeps its counters beside {}", path.display()),
+        Err(TryLockError::WouldBlock) => bail!("another process holds {}", path.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
@@ -226,7 +227,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (_, kept) = take_for_test(state.path(), 1).unwrap();
         let error = take_for_test(state.path(), 2).unwrap_err().to_string();
-        assert!(error.starts_with("another process keeps its counters beside"), "{error}");
+        assert!(error.starts_with("another process holds"), "{error}");
         drop(kept);
         assert_eq!(take_for_test(state.path(), 2).unwrap().0.0, [1; 16]);
     }

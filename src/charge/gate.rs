@@ -25,6 +25,8 @@ pub struct Gate {
     pub descriptor: u32,
     /// How long the block is that starts where the descriptor's charges find no room; None: they start none here.
     pub starts: Option<Nanos>,
+    /// Closed until then by order, whatever the store knows; [`Timestamp::EPOCH`]: there is no order.
+    pub ordered_until: Timestamp,
 }
 
 /// How a gate stands after a request.
@@ -53,6 +55,11 @@ pub(super) fn at(block: Counter, now: Timestamp) -> Counter {
     let foreseeable = Nanos::from_secs(block.used.saturating_mul(FORESEEABLE_LENGTHS));
     let rest = block.time.since(now);
     if rest > Nanos::ZERO && rest <= foreseeable { block } else { Counter::default() }
+}
+
+/// Whether a stored block stands at `now`.
+pub fn is_closed(block: Counter, now: Timestamp) -> bool {
+    rest(at(block, now), now) > Nanos::ZERO
 }
 
 /// How long a block that is [`at`] `now` lasts; zero where there is none.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-pub use gate::{Gate, GateVerdict};
+pub use gate::{Gate, GateVerdict, is_closed as gate_is_closed};
 pub use settle::settle;
 
 use crate::{
@@ -56,7 +56,7 @@ pub struct Charges<'p> {
     pub denied: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
-    /// Where its descriptors may be blocked, in their order. With [`Way::EachAlone`] there are none.
+    /// Where its descriptors may be blocked, in their order. With [`Way::EachAlone`] none starts a block.
     pub gates: SmallVec<[Gate; 2]>,
 }
 

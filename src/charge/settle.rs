@@ -178,17 +178,22 @@ impl Table<'_, '_> {
     }
 
     fn look_at_gates(&self) -> SmallVec<[GateVerdict; 2]> {
-        let look = |&slot: &u32| match gate::rest(self.counters[slot as usize], self.now) {
+        let look = |gate: usize| match self.closed_for(gate) {
             Nanos::ZERO => GateVerdict::Open,
             rest => GateVerdict::Blocked(rest),
         };
-        self.gate_slots.iter().map(look).collect()
+        (0..self.gate_slots.len()).map(look).collect()
+    }
+
+    /// How long a gate is closed, by a block that was started or by one that was ordered.
+    fn closed_for(&self, gate: usize) -> Nanos {
+        let started = gate::rest(self.counters[self.gate_slots[gate] as usize], self.now);
+        started.max(self.charges.gates[gate].ordered_until.since(self.now))
     }
 
     /// Whether a block stands in the way of a descriptor, as long as none of this request has been started.
     fn is_blocked(&self, descriptor: u32) -> bool {
-        let slots = &self.gate_slots[self.charges.gates_of_descriptor(descriptor)];
-        slots.iter().any(|&slot| self.counters[slot as usize].used > 0)
+        self.charges.gates_of_descriptor(descriptor).any(|gate| self.closed_for(gate) > Nanos::ZERO)
     }
 
     /// Closes the gates of the descriptors that this refused request found without room. Who was blocked already was
@@ -227,7 +232,9 @@ impl Table<'_, '_> {
     /// `count_denied`: first charged, then asked whether that was too much.
     fn each_alone(&mut self) -> Verdicts {
         let mut list = SmallVec::with_capacity(self.charges.list.len());
-        let mut tally = Tally { no_room: self.charges.denied, ..Tally::default() };
+        let gates = self.look_at_gates();
+        let blocked = gates.iter().any(|&gate| gate != GateVerdict::Open);
+        let mut tally = Tally { no_room: self.charges.denied || blocked, ..Tally::default() };
         let mut first = 0;
         while first < self.charges.list.len() {
             let end = self.group_end(first);
@@ -244,7 +251,7 @@ impl Table<'_, '_> {
             tally.count(self.charges.list[first].role, all_fit);
             first = end;
         }
-        Verdicts { refused: tally.refused(), list, gates: SmallVec::new() }
+        Verdicts { refused: tally.refused(), list, gates }
     }
 
     fn counter(&self, index: usize) -> Counter {

@@ -269,7 +269,12 @@ fn charges<'p>(rows: &[Row], limits: &'p [[Limit; 2]], way: Way) -> (Charges<'p>
         if let (Some((gate, starts)), Way::AllOrNone) = (row.gate(), way) {
             let slot = u32::try_from(FIRST_GATE + gate).expect("few gates");
             let starts = starts.map(Nanos::from_secs);
-            charges.gates.push(Gate { key: CounterKey(u128::from(slot)), descriptor, starts });
+            charges.gates.push(Gate {
+                key: CounterKey(u128::from(slot)),
+                descriptor,
+                starts,
+                ordered_until: Timestamp::EPOCH,
+            });
             slot_of.push(slot);
         }
     }

@@ -103,6 +103,7 @@ impl<'b> Build<'b> {
             request_limits: draft.request_limits.map_or(RequestLimits::Use, |(_, limits)| limits),
             blocks: blocks::connect(&mut part.rules),
             request_rule,
+            override_limit: next(&mut self.rules.limit_count),
             top,
             rules: part.rules,
         };

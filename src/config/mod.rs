@@ -7,7 +7,7 @@
 //! | raw: maps with known keys | `fields` |
 //! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `on_exceed`, `response`, `metadata` |
 //! | put together | `merge`, `extends` |
-//! | compiled | `build`, `warnings` |
+//! | compiled | `build`, `warnings`; for the admin API `override_limits` |
 
 mod build;
 mod capacity;
@@ -20,6 +20,7 @@ mod matching;
 mod merge;
 mod metadata;
 mod on_exceed;
+mod override_limits;
 mod rate;
 mod report;
 mod response;
@@ -40,6 +41,7 @@ use document::Domains;
 use extends::Unread;
 use fields::Shape;
 use matching::Lists;
+pub use override_limits::override_limits;
 use report::{Report, Spot};
 use response::Looks;
 use rule::{Draft, Reading};

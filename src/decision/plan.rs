@@ -97,7 +97,12 @@ impl<'p> Plan<'p> {
             return;
         }
         for gate in &found.gates {
-            self.charges.gates.push(Gate { key: CounterKey(gate.key), descriptor, starts: gate.starts });
+            self.charges.gates.push(Gate {
+                key: CounterKey(gate.key),
+                descriptor,
+                starts: gate.starts,
+                ordered_until: gate.ordered_until,
+            });
             self.gate_rules.push(gate.rule);
         }
     }

@@ -15,11 +15,13 @@ use crate::{
     clock::Clock,
     decision::{Decision, decide, plan},
     live::{Generation, Live},
+    orders::Book,
     render::render,
-    request::Request,
-    rules::{Domain, find::Found, identity::HashKey},
+    request::{Descriptor, Request},
+    rules::{Domain, Orders, find::Found, identity::HashKey},
     store::Store,
     telemetry::{Telemetry, events::ServerEvents},
+    units::Timestamp,
 };
 
 /// Decides requests. One for all cores: what it changes are counters.
@@ -31,6 +33,7 @@ pub struct RateLimitService {
     pub telemetry: Arc<Telemetry>,
     pub events: Arc<ServerEvents>,
     pub hash_key: HashKey,
+    pub book: Arc<Book>,
 }
 
 impl Decide for RateLimitService {
@@ -43,12 +46,13 @@ impl Decide for RateLimitService {
         let generation = self.live.snapshot();
         let (generation, now) = (generation.as_deref().ok_or_else(no_rules)?, self.clock.now());
         let domain = generation.rules.domains.get(request.domain);
-        let found = self.find(domain, &request);
+        let found = self.find(domain, generation.orders_of(request.domain), now, &request);
         let plan = plan(domain, &request, &found);
         let verdicts = self.store.charge(now, &plan.charges).await;
         let decision = decide(now, domain, &found, &plan, &verdicts);
         let answer = self.write(generation, &request, &decision);
         generation.decisions.count(domain, &found, &plan, &verdicts);
+        self.book.note_started(now, &request, &found, &plan, &verdicts);
         self.telemetry.latency().record(core, stopwatch.elapsed());
         Ok(answer)
     }
@@ -78,9 +82,17 @@ impl RateLimitService {
     }
 
     /// The rule of each descriptor.
-    fn find<'r>(&self, domain: Option<&'r Domain>, request: &Request<'_>) -> SmallVec<[Found<'r>; 2]> {
+    fn find<'r>(
+        &self,
+        domain: Option<&'r Domain>,
+        orders: Option<&'r Orders>,
+        now: Timestamp,
+        request: &Request<'_>,
+    ) -> SmallVec<[Found<'r>; 2]> {
         let Some(domain) = domain else { return request.descriptors.iter().map(|_| Found::default()).collect() };
-        let find = |descriptor| domain.find(request.entries_of(descriptor), descriptor.limit, &self.hash_key);
+        let find = |descriptor: &Descriptor| {
+            domain.find_under(orders, now, request.entries_of(descriptor), descriptor.limit, &self.hash_key)
+        };
         let found: SmallVec<[Found<'r>; 2]> = request.descriptors.iter().map(find).collect();
         let ignored = found.iter().filter(|found| found.ignored_request_limit).count();
         if ignored > 0 {

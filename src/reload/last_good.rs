@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::directory::Reading;
-use crate::config::RuleFile;
+use crate::{config::RuleFile, text::Text};
 
 const FILE: &str = "last-good-rules.json";
 
@@ -34,27 +34,6 @@ struct KeptFile {
     name: String,
     path: PathBuf,
     text: Text,
-}
-
-/// Rule files are text; lists of values may be any bytes.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Text {
-    Utf8(String),
-    Bytes(Vec<u8>),
-}
-
-impl Text {
-    fn new(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Utf8)
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Utf8(text) => text.into_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 impl LastGood {

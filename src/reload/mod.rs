@@ -17,7 +17,8 @@ use self::directory::{Fingerprint, Reading};
 use crate::{
     config::{Compiled, Diagnostic, DomainDefaults, compile},
     health::Health,
-    live::{Generation, Live},
+    live::{Live, RuleSet},
+    orders::Book,
     telemetry::{
         Telemetry,
         decisions::Decisions,
@@ -39,6 +40,7 @@ pub struct Reload {
     path: PathBuf,
     defaults: DomainDefaults,
     live: Arc<Live>,
+    book: Arc<Book>,
     health: Arc<Health>,
     telemetry: Arc<Telemetry>,
     last_good: last_good::LastGood,
@@ -59,8 +61,6 @@ struct State {
     hash: Option<String>,
     /// Lists that rules name: they are watched like rules.
     lists: Vec<PathBuf>,
-    /// Generations that requests may still be decided by: dropped here, not on a core that serves.
-    retired: Vec<Arc<Generation>>,
 }
 
 /// Which rules go live.
@@ -78,10 +78,21 @@ impl Reload {
         defaults: DomainDefaults,
         last_good: last_good::LastGood,
         live: Arc<Live>,
+        book: Arc<Book>,
         health: Arc<Health>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { path, defaults, live, health, telemetry, last_good, state: Mutex::default(), loading: Mutex::default() }
+        Self {
+            path,
+            defaults,
+            live,
+            book,
+            health,
+            telemetry,
+            last_good,
+            state: Mutex::default(),
+            loading: Mutex::default(),
+        }
     }
 
     /// Loads the rules for the first time. Where they cannot be used, the last good ones of the state directory serve;
@@ -116,7 +127,6 @@ impl Reload {
     fn load(&self, read_anyway: bool) -> bool {
         let _alone = self.loading.lock();
         let mut state = self.state.lock();
-        state.retired.retain(|generation| Arc::strong_count(generation) > 1);
         let lists = state.lists.clone();
         let fingerprint = Fingerprint::take(&self.path, &lists);
         if state.fingerprint.as_ref() == Some(&fingerprint) && !read_anyway {
@@ -199,8 +209,7 @@ impl Reload {
         }
         .emit(&self.telemetry);
         let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);
-        let next = Arc::new(Generation { number: state.generation, hash, rules, responses, decisions });
-        state.retired.extend(self.live.replace(next));
+        self.book.go_live(Arc::new(RuleSet { number: state.generation, hash, rules, responses, decisions }));
         self.health.rules_loaded();
     }
 

@@ -47,6 +47,7 @@ impl Scene {
                 request_limits: RequestLimits::Use,
                 blocks: false,
                 request_rule: bare_rule("request"),
+                override_limit: 0,
                 top: Level::default(),
                 rules: Vec::new(),
             },

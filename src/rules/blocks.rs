@@ -12,8 +12,12 @@
 use super::{
     Counted, Domain, Match, Rule,
     identity::{BEGINNING_BLOCK_SALT, BLOCK_SALT, HashKey, counter_name, descriptor_key},
+    orders::{Ordered, Reach},
 };
-use crate::{request::Entry, units::Nanos};
+use crate::{
+    request::Entry,
+    units::{Nanos, Timestamp},
+};
 
 /// What a refusal of a rule starts (`on_exceed`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +33,12 @@ pub struct Gate<'r> {
     pub key: u128,
     /// Where the block stands; it answers for a blocked descriptor that matches no rule.
     pub rule: &'r Rule,
+    /// What a block that starts here blocks.
+    pub reach: Reach,
     /// How long the block is that a refusal of the descriptor starts here; None: its rule starts none here.
     pub starts: Option<Nanos>,
+    /// Closed until then by order; [`Timestamp::EPOCH`]: there is none.
+    pub ordered_until: Timestamp,
 }
 
 /// The gates of a descriptor whose entries led past the rules `path`, one a level, as far as there were any.
@@ -40,23 +48,26 @@ pub(super) fn gates<'r>(
     path: &[&'r Rule],
     matched: Option<&Match<'r>>,
     hash_key: &HashKey,
+    ordered: &Ordered<'_>,
 ) -> Vec<Gate<'r>> {
     // Limits that came with the request and replaced the rule's are not the rule's to punish for.
     let own = matched.filter(|matched| !matched.rule_is_replaced(domain));
     let mut gates = Vec::new();
+    let gate = |key, rule, reach, starts| Gate { key, rule, reach, starts, ordered_until: Timestamp::EPOCH };
     for ((depth, levels), &rule) in (1..).zip(1..).zip(path) {
         for counted in &rule.blocked_as {
             let name = descriptor_key(hash_key, &domain.name, &entries[..depth], counted);
             let starting = own.and_then(|own| own.rule.on_exceed.filter(|_| own.rule.counted.starts_with(counted)));
             let starts = starting.filter(|block| block.levels == Some(levels)).map(|block| block.length);
-            gates.push(Gate { key: counter_name(name, BEGINNING_BLOCK_SALT), rule, starts });
+            let key = counter_name(name, BEGINNING_BLOCK_SALT) ^ ordered.mark(depth);
+            gates.push(gate(key, rule, Reach::Beginning(depth), starts));
         }
     }
     if let Some(matched) = matched
         && let Some(Block { length, levels: None }) = matched.rule.on_exceed
     {
         let key = counter_name(matched.key, BLOCK_SALT);
-        gates.push(Gate { key, rule: matched.rule, starts: own.map(|_| length) });
+        gates.push(gate(key, matched.rule, Reach::Whole, own.map(|_| length)));
     }
     gates
 }

@@ -6,12 +6,13 @@ use super::{
     Action, Domain, Mode, RequestLimits, Rule, RuleLimit,
     blocks::{Gate, gates},
     identity::{HashKey, descriptor_key, window_salt},
+    orders::{Ordered, Orders},
 };
 use crate::{
     bounds::WINDOW_MAX,
     limit::{Algorithm, Limit, Window},
     request::{Entry, RequestLimit},
-    units::Nanos,
+    units::{Nanos, Timestamp},
 };
 
 /// The rule of one descriptor, and the windows it is decided by.
@@ -23,11 +24,14 @@ pub struct Match<'r> {
     pub limits: Limits<'r>,
     /// The request brought its own limit, and it is in `limits`: they are enforced, whatever the rule's mode.
     pub limited_by_request: bool,
+    /// An order put `limits` in the place of the rule's.
+    pub overridden: bool,
 }
 
 /// The windows that decide one descriptor.
 #[derive(Clone, Debug)]
 pub enum Limits<'r> {
+    /// As they stand in the rule, or in an order.
     Rule(&'r [RuleLimit]),
     /// Made for this request, from the limit that came with it.
     Request(Box<[RuleLimit]>),
@@ -67,28 +71,56 @@ impl Domain {
     /// Without a rule, a limit of the request is decided as [`request_rule`](Self::request_rule). An exempt rule stays
     /// exempt; one that denies gives way to a limit that replaces, and stays where it may only lower.
     pub fn find(&self, entries: &[Entry<'_>], limit: Option<RequestLimit>, hash_key: &HashKey) -> Found<'_> {
+        self.find_under(None, Timestamp::EPOCH, entries, limit, hash_key)
+    }
+
+    /// The same under the `orders` that stand at `now`.
+    pub fn find_under<'r>(
+        &'r self,
+        orders: Option<&'r Orders>,
+        now: Timestamp,
+        entries: &[Entry<'_>],
+        limit: Option<RequestLimit>,
+        hash_key: &HashKey,
+    ) -> Found<'r> {
         let asked = limit.map(|limit| self.request_window(limit));
         let ignored_request_limit = asked.as_ref().is_some_and(Option::is_none);
         let asked = asked.flatten().filter(|_| self.request_limits != RequestLimits::Ignore);
         let mut path: SmallVec<[&Rule; 4]> = SmallVec::new();
         // Where nothing is ever blocked, nobody asks which rules the walk went past.
-        let rule = if self.blocks { self.walk(entries, |rule| path.push(rule)) } else { self.rule_of(entries) };
-        let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, &rule.counted);
+        let watched = self.blocks || orders.is_some();
+        let rule = if watched { self.walk(entries, |rule| path.push(rule)) } else { self.rule_of(entries) };
+        let mut ordered = match orders {
+            Some(orders) => self.ordered(orders, entries, &path, hash_key, now),
+            None => Ordered::default(),
+        };
+        let mark = ordered.mark(entries.len());
+        let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, &rule.counted) ^ mark;
         let matched = match (rule, asked) {
-            (Some(rule), asked) => {
-                let windows = asked.and_then(|asked| self.limits_with(rule, asked));
-                let limited_by_request = windows.is_some();
-                let limits = windows.map_or(Limits::Rule(&rule.limits), Limits::Request);
-                Some(Match { rule, key: key(rule), limits, limited_by_request })
-            }
+            (Some(rule), asked) => Some(self.matched(rule, key(rule), asked, &ordered)),
             (None, Some(asked)) if !entries.is_empty() => {
                 let rule = &self.request_rule;
-                Some(Match { rule, key: key(rule), limits: Limits::Request([asked].into()), limited_by_request: true })
+                let limits = Limits::Request([asked].into());
+                Some(Match { rule, key: key(rule), limits, limited_by_request: true, overridden: false })
             }
             (None, _) => None,
         };
-        let gates = if self.blocks { gates(self, entries, &path, matched.as_ref(), hash_key) } else { Vec::new() };
-        Found { matched, ignored_request_limit, gates }
+        let mut all = std::mem::take(&mut ordered.gates);
+        if self.blocks {
+            all.extend(gates(self, entries, &path, matched.as_ref(), hash_key, &ordered));
+        }
+        Found { matched, ignored_request_limit, gates: all }
+    }
+
+    /// `rule` with the windows that decide: an order's before the request's, those before its own.
+    fn matched<'r>(&'r self, rule: &'r Rule, key: u128, asked: Option<RuleLimit>, ordered: &Ordered<'r>) -> Match<'r> {
+        if let Some(limits) = ordered.limits(rule.mode).filter(|_| rule.action == Action::Limits) {
+            return Match { rule, key, limits: Limits::Rule(limits), limited_by_request: false, overridden: true };
+        }
+        let windows = asked.and_then(|asked| self.limits_with(rule, asked));
+        let limited_by_request = windows.is_some();
+        let limits = windows.map_or(Limits::Rule(&rule.limits), Limits::Request);
+        Match { rule, key, limits, limited_by_request, overridden: false }
     }
 
     /// The rule that `entries` match: level by level, the first choice at each is final, and the rule must be exactly as
@@ -98,7 +130,7 @@ impl Domain {
     }
 
     /// The same, telling `passed` every rule on the way; it may end before there is one for all entries.
-    fn walk<'r>(&'r self, entries: &[Entry<'_>], mut passed: impl FnMut(&'r Rule)) -> Option<&'r Rule> {
+    pub(super) fn walk<'r>(&'r self, entries: &[Entry<'_>], mut passed: impl FnMut(&'r Rule)) -> Option<&'r Rule> {
         let mut level = &self.top;
         let mut rule = None;
         for entry in entries {

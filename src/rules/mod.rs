@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod find;
 pub mod identity;
 pub mod level;
+pub mod orders;
 pub mod path;
 pub mod pattern;
 pub mod value;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 pub use blocks::{Block, Gate};
 pub use find::Match;
 pub use level::Level;
+pub use orders::Orders;
 pub use value::Value;
 
 use crate::limit::Limit;
@@ -54,6 +56,8 @@ pub struct Domain {
     pub blocks: bool,
     /// Stands in where a request brings a limit for a descriptor that no rule matches.
     pub request_rule: Rule,
+    /// The number that limits of orders go by, whatever rule they stand in for.
+    pub override_limit: u32,
     pub top: Level,
     /// What the levels point to.
     pub rules: Vec<Rule>,

@@ -3,7 +3,7 @@
 pub mod memory;
 
 use crate::{
-    charge::{Charges, Verdicts},
+    charge::{Charges, CounterKey, Verdicts},
     units::Timestamp,
 };
 
@@ -20,6 +20,22 @@ impl Store {
     pub async fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
         match self {
             Self::Memory(memory) => memory.charge(now, charges),
+        }
+    }
+
+    /// Empties every counter that `charges` meet, and lifts every block that stands in their way.
+    #[expect(clippy::unused_async, reason = "stores beyond this process will wait for the network")]
+    pub async fn reset(&self, now: Timestamp, charges: &Charges<'_>) -> memory::Emptied {
+        match self {
+            Self::Memory(memory) => memory.reset(now, charges),
+        }
+    }
+
+    /// Lifts a block; whether there was one.
+    #[expect(clippy::unused_async, reason = "stores beyond this process will wait for the network")]
+    pub async fn lift(&self, now: Timestamp, key: CounterKey) -> bool {
+        match self {
+            Self::Memory(memory) => memory.lift(key, now),
         }
     }
 

@@ -22,13 +22,18 @@ const EAGER_LIMITS: u32 = 500;
 /// The domain of series about requests whose domain no file names: their own text may be anything.
 const UNKNOWN_DOMAIN: &str = "_unknown";
 
+/// The limit of series about all windows of all overrides.
+const OVERRIDE: &str = "_override";
+
 /// The cells of one generation of rules. A series keeps counting over reloads: its labels name it.
 #[derive(Debug)]
 pub struct Decisions {
     telemetry: Arc<Telemetry>,
     /// By the limits' numbers.
     limits: Box<[Cells]>,
-    /// By the rules' numbers: what is decided without a limit.
+    /// By the rules' numbers: what is decided by an order's limits in the place of a rule's.
+    overrides: Box<[Cells]>,
+    /// Likewise: what is decided without a limit.
     rules: Box<[OnceLock<Counter>]>,
     /// Likewise: what a block refused, and what started one.
     blocks: Box<[BlockCells]>,
@@ -57,6 +62,7 @@ impl Decisions {
         let decisions = Self {
             telemetry,
             limits: (0..rules.limit_count).map(|_| Cells::default()).collect(),
+            overrides: (0..rules.rule_count).map(|_| Cells::default()).collect(),
             rules: (0..rules.rule_count).map(|_| OnceLock::new()).collect(),
             blocks: (0..rules.rule_count).map(|_| BlockCells::default()).collect(),
             unknown_domain,
@@ -139,13 +145,19 @@ impl Decisions {
         // A limit that came with the request has one cell, whichever rule it replaced.
         let of_request = domain.request_rule.limits.iter().any(|own| own.id == limit.id);
         let rule = if of_request { &domain.request_rule } else { rule };
-        let cells = &self.limits[limit.id as usize];
+        // Those of orders are told by their rule alone: names that people make up on the way are no labels.
+        let of_order = limit.id == domain.override_limit;
+        let (cells, name) = if of_order {
+            (&self.overrides[rule.id as usize], OVERRIDE)
+        } else {
+            (&self.limits[limit.id as usize], &*limit.name)
+        };
         let (cell, outcome) = match (fits, limit.shadow) {
             (true, _) => (&cells.accepted, "accepted"),
             (false, false) => (&cells.refused, "refused"),
             (false, true) => (&cells.refused, "would-be-refused"),
         };
-        cell.get_or_init(|| self.telemetry.counter(&DECISIONS, &labels(&domain.name, &rule.name, &limit.name, outcome)))
+        cell.get_or_init(|| self.telemetry.counter(&DECISIONS, &labels(&domain.name, &rule.name, name, outcome)))
     }
 
     fn without_limit(&self, domain: &Domain, rule: &Rule, name: &str, outcome: &'static str) {

@@ -47,6 +47,7 @@ fn domain() -> Domain {
         request_limits: RequestLimits::Use,
         blocks: false,
         request_rule: rule(1_000, Action::Limits, vec![limit(1_000, 1, 1, false)], vec![]),
+        override_limit: 2_000,
         top: Level::default(),
         rules: Vec::new(),
     }

@@ -27,7 +27,7 @@ use spread::{SHARDS, shard_of};
 use sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Relaxed};
 
 use crate::{
-    charge::{Charge, Charges, CounterKey, Gate, Verdicts, settle},
+    charge::{Charge, Charges, CounterKey, Gate, Verdicts, gate_is_closed, settle},
     limit::{Algorithm, Counter, Limit, Window},
     units::{Nanos, Timestamp},
 };
@@ -71,6 +71,15 @@ pub struct Fill {
     pub sketched: u64,
     /// Charges that found no place in a sketch either: decided, but not remembered; since the start.
     pub unplaced: u64,
+}
+
+/// What a reset found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Emptied {
+    /// Counters that held something.
+    pub counters: u32,
+    /// Blocks that were not over.
+    pub blocks: u32,
 }
 
 impl Memory {
@@ -175,14 +184,35 @@ impl Memory {
         if recorded { &self.sketched } else { &self.unplaced }.fetch_add(1, Relaxed);
     }
 
-    /// Lifts a block. Its place stays until it would have ended, so that a snapshot, which holds what changed, learns of
-    /// it.
-    pub fn lift(&self, key: CounterKey, now: Timestamp) {
-        let kept = Kept { key, group: BLOCKS, limit: &BLOCK };
-        let mut shard = self.shards[shard_of(key)].lock();
-        if let Some(before) = self.counter(&shard, kept, now) {
-            self.remember(&mut shard, kept, Some(before), Counter { used: 0, ..before }, now);
+    /// Empties every counter that `charges` meet, and lifts every block that stands in their way, whatever they ask.
+    ///
+    /// Each on its own: a request that comes meanwhile may meet some as they were and some empty, as if it had come a
+    /// moment earlier or later on each.
+    pub fn reset(&self, now: Timestamp, charges: &Charges<'_>) -> Emptied {
+        let mut emptied = Emptied::default();
+        for charge in &charges.list {
+            let stands = |counter: Counter| charge.limit.standing(charge.limit.at(counter, now), now).used > 0;
+            emptied.counters += u32::from(self.empty(Kept::from(charge), now, stands));
         }
+        for gate in &charges.gates {
+            emptied.blocks += u32::from(self.lift(gate.key, now));
+        }
+        emptied
+    }
+
+    /// Lifts a block; whether there was one.
+    pub fn lift(&self, key: CounterKey, now: Timestamp) -> bool {
+        let kept = Kept { key, group: BLOCKS, limit: &BLOCK };
+        self.empty(kept, now, |block| gate_is_closed(block, now))
+    }
+
+    /// Empties one counter; whether that made a difference. Its place stays until it would have ended, so that a
+    /// snapshot, which holds what changed, learns of it.
+    fn empty(&self, kept: Kept<'_>, now: Timestamp, stands: impl Fn(Counter) -> bool) -> bool {
+        let mut shard = self.shards[shard_of(kept.key)].lock();
+        let Some(before) = self.counter(&shard, kept, now) else { return false };
+        self.remember(&mut shard, kept, Some(before), Counter { used: 0, rest: 0, ..before }, now);
+        stands(before)
     }
 
     /// Drops what has expired from the next shard in turn, and gives memory back; whoever calls this now and then keeps

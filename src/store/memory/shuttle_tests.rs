@@ -201,7 +201,12 @@ fn a_block_is_started_once_by_those_who_exceed_together() {
         // The gate stands in a shard after or before that of its counter.
         let gated = |shard| {
             let mut charges = request(&[(key(shard, 2), &limit)]);
-            charges.gates.push(Gate { key: gate, descriptor: 0, starts: Some(MINUTE) });
+            charges.gates.push(Gate {
+                key: gate,
+                descriptor: 0,
+                starts: Some(MINUTE),
+                ordered_until: Timestamp::EPOCH,
+            });
             store.charge(NOW, &charges)
         };
         let verdicts: Vec<_> = thread::scope(|scope| {
@@ -221,7 +226,12 @@ fn a_block_that_is_lifted_is_started_again_at_most_once() {
         assert!(admits(&store, &[(key(1, 2), &limit)]), "and from now on all exceed");
         let started = || {
             let mut charges = request(&[(key(1, 2), &limit)]);
-            charges.gates.push(Gate { key: gate, descriptor: 0, starts: Some(MINUTE) });
+            charges.gates.push(Gate {
+                key: gate,
+                descriptor: 0,
+                starts: Some(MINUTE),
+                ordered_until: Timestamp::EPOCH,
+            });
             usize::from(matches!(store.charge(NOW, &charges).gates[0], GateVerdict::Started(_)))
         };
         let starts: usize = thread::scope(|scope| {

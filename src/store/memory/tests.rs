@@ -124,7 +124,12 @@ fn a_full_store_drops_the_expired_first_then_the_furthest_from_its_limit_and_nev
 fn gated(number: u128, limit: &Limit, hits: u64) -> Charges<'_> {
     let mut charges = request([take(0, number, limit, hits)]);
     let starts = Some(Nanos::from_secs(60));
-    charges.gates.push(Gate { key: CounterKey(key(number).0 ^ 1), descriptor: 0, starts });
+    charges.gates.push(Gate {
+        key: CounterKey(key(number).0 ^ 1),
+        descriptor: 0,
+        starts,
+        ordered_until: Timestamp::EPOCH,
+    });
     charges
 }
 

@@ -1,0 +1,88 @@
+//! The limits of an override, in the rule language.
+
+use super::{
+    fields::{Fields, Shape},
+    limits::{Limits, limits},
+    report::Report,
+    yaml,
+};
+use crate::rules::{Mode, RuleLimit, identity::window_salt, orders::OverrideLimits};
+
+const OVERRIDE: Shape = Shape { name: "an override", keys: &["limits"], unavailable: &[] };
+
+/// Reads `{"limits": [...]}`, which may be JSON or any other YAML; the list is that of a rule.
+///
+/// The limits go by the number `id`.
+///
+/// # Errors
+///
+/// What is wrong with it, all of it in one line.
+pub fn override_limits(text: &str, id: u32) -> Result<OverrideLimits, String> {
+    let mut report = Report::default();
+    let file = report.add_file("limits".into());
+    let documents = yaml::documents(file, text.as_bytes(), &mut report);
+    let list = documents
+        .first()
+        .and_then(|document| Some(limits(&Fields::of(document, &OVERRIDE, &mut report)?, &mut report)));
+    let list = list.unwrap_or_default();
+    if list.list.is_empty() && !report.failed() {
+        return Err("an override needs at least one limit, for example \"5000/minute\"".to_owned());
+    }
+    let compiled = OverrideLimits {
+        enforced: compile(&list, Mode::Enforce, id, &mut report),
+        shadow: compile(&list, Mode::Shadow, id, &mut report),
+    };
+    if report.failed() {
+        let said: Vec<String> = report
+            .finish()
+            .into_iter()
+            .map(|it| it.help.map_or(it.message.clone(), |help| format!("{} ({help})", it.message)))
+            .collect();
+        return Err(said.join("; "));
+    }
+    Ok(compiled)
+}
+
+fn compile(limits: &Limits, mode: Mode, id: u32, report: &mut Report) -> Box<[RuleLimit]> {
+    let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
+    for one in &limits.list {
+        let shadow = one.is_shadow(mode);
+        let salt = window_salt(&one.limit, shadow);
+        if compiled.iter().any(|other| other.salt == salt || *other.name == *one.called()) {
+            report.error(one.spot, format!("two limits are for the same window, or both called `{}`", one.called()));
+        }
+        let name = one.called().into();
+        compiled.push(RuleLimit { id, name, written_name: None, limit: one.limit.clone(), shadow, salt });
+    }
+    compiled.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_in_a_rule() {
+        let limits = override_limits(r#"{"limits": ["5000/minute", {"rate": "20/s", "mode": "shadow"}]}"#, 7).unwrap();
+        let said: Vec<_> = limits.enforced.iter().map(|it| (&*it.name, it.limit.count, it.shadow, it.id)).collect();
+        assert_eq!(said, [("minute", 5_000, false, 7), ("second", 20, true, 7)]);
+        assert!(limits.shadow.iter().all(|it| it.shadow));
+        assert_ne!(limits.shadow[0].salt, limits.enforced[0].salt);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (text, said) in [
+            (r#"{"limits": []}"#, "an override needs at least one limit"),
+            (r#"{"limits": ["5/minut"]}"#, "minut"),
+            (r#"{"limits": ["5/minute", "6/60s"]}"#, "same window"),
+            (r#"{"limits": ["5/minute", "x"]}"#, "x"),
+            (r#"{"limits": "5/minute"}"#, "list"),
+            (r#"{"limit": ["5/minute"]}"#, "limit"),
+            ("", "at least one limit"),
+        ] {
+            let error = override_limits(text, 0).unwrap_err();
+            assert!(error.contains(said) && !error.contains('\n'), "{text}: {error}");
+        }
+    }
+}

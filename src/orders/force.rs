@@ -1,0 +1,55 @@
+//! Orders and rules put into force together: whenever either changes, both are compiled into one generation.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{About, book::Orders as Standing};
+use crate::{
+    config::override_limits,
+    limit::Algorithm,
+    live::{Generation, RuleSet},
+    rules::{
+        Domain, Orders, Rules,
+        identity::HashKey,
+        orders::{Order, Override, Reset},
+    },
+};
+
+/// The generation of `set` with `standing` orders in it. An order about a domain that has no rules now is passed over,
+/// and so is an override whose limits its domain does not allow.
+pub(super) fn generation(set: Arc<RuleSet>, standing: &Standing, hash_key: &HashKey) -> Generation {
+    let mut force = Force { rules: &set.rules, hash_key, orders: HashMap::new() };
+    for order in &standing.overrides {
+        let instead = |domain: &Domain| {
+            let limits = override_limits(&order.limits, domain.override_limit).ok()?;
+            let fixed = limits.enforced.iter().all(|limit| limit.limit.algorithm == Algorithm::FixedWindow);
+            (fixed || !domain.count_denied).then(|| Override { until: order.until, limits: Arc::new(limits) })
+        };
+        force.order(&order.about, |domain, at| at.instead = instead(domain));
+    }
+    for order in &standing.blocks {
+        force.order(&order.about, |_, at| at.blocked_until = order.until);
+    }
+    for order in &standing.resets {
+        let reset = || Reset { mark: order.mark, last_met_secs: Arc::clone(&order.last_met_secs) };
+        force.order(&order.about, |_, at| at.reset = Some(reset()));
+    }
+    let orders = force.orders;
+    Generation { set, orders }
+}
+
+struct Force<'f> {
+    rules: &'f Rules,
+    hash_key: &'f HashKey,
+    orders: HashMap<Box<[u8]>, Orders>,
+}
+
+impl Force<'_> {
+    fn order(&mut self, about: &About, set: impl FnOnce(&Domain, &mut Order)) {
+        let name = about.domain.as_bytes();
+        let Some(domain) = self.rules.domains.get(name) else { return };
+        let orders = self.orders.entry(name.into()).or_default();
+        set(domain, orders.at(domain.order_name(&about.entries(), self.hash_key), about.reach()));
+    }
+}
