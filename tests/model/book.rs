@@ -102,6 +102,10 @@ pub struct Book {
     histories: HashMap<Name, Vec<Event>>,
     /// The end in nanoseconds of the block on a key's value.
     blocks: HashMap<(usize, usize), u64>,
+    /// The end of the block that was ordered on one.
+    ordered: HashMap<(usize, usize), u64>,
+    /// The limits that were ordered in the place of a rule's.
+    overrides: HashMap<(usize, usize), Vec<LimitSpec>>,
 }
 
 /// The book's decision.
@@ -113,8 +117,9 @@ pub struct ByTheBook {
 
 impl Book {
     pub fn decide(&mut self, rules: &Rules, now: Timestamp, asks: &[(usize, usize, Ask)]) -> ByTheBook {
+        let in_force: Vec<RuleSpec> = asks.iter().map(|&(key, value, _)| self.in_force(rules, key, value)).collect();
         let matched: Vec<Asked<'_>> =
-            asks.iter().map(|&(key, value, ask)| Asked { rule: rules.rule(key, value), key, value, ask }).collect();
+            asks.iter().zip(&in_force).map(|(&(key, value, ask), rule)| Asked { rule, key, value, ask }).collect();
         let blocked: Vec<bool> = matched.iter().map(|asked| self.is_blocked(asked, now)).collect();
         if matched.iter().any(|asked| asked.rule.mode == Mode::Exempt) {
             return ByTheBook { refused: blocked.contains(&true), statuses: blocked };
@@ -176,10 +181,42 @@ impl Book {
         self.blocks.remove(&(key, value));
     }
 
+    /// The operator refuses a key's value until then.
+    pub fn order_block(&mut self, key: usize, value: usize, until: Timestamp) {
+        self.ordered.insert((key, value), until.0);
+    }
+
+    /// The operator gives a key's value other limits, or those of its rule again.
+    pub fn override_limits(&mut self, key: usize, value: usize, limits: Option<Vec<LimitSpec>>) {
+        self.overrides.remove(&(key, value));
+        self.overrides.extend(limits.map(|limits| ((key, value), limits)));
+    }
+
+    /// The operator empties the counters of a key's value that count now, or all that ever did.
+    pub fn reset(&mut self, rules: &Rules, key: usize, value: usize, all: bool) {
+        let rule = self.in_force(rules, key, value);
+        let counting: Vec<Name> = rule.limits.iter().map(|limit| name(&rule, limit, key, value)).collect();
+        let counts = rule.counts();
+        let gone = |it: &Name| (it.0, it.1) == (key, value) && (all || (counts && counting.contains(it)));
+        self.histories.retain(|it, _| !gone(it));
+        if all || rule.blocks_for().is_some() {
+            self.lift(key, value);
+        }
+    }
+
+    fn in_force(&self, rules: &Rules, key: usize, value: usize) -> RuleSpec {
+        let mut rule = rules.rule(key, value).clone();
+        if let Some(limits) = self.overrides.get(&(key, value)).filter(|_| rule.counts()) {
+            rule.limits.clone_from(limits);
+        }
+        rule
+    }
+
     /// A block means something to a descriptor whose rule starts blocks itself, but not to a refund.
     fn is_blocked(&self, asked: &Asked<'_>, now: Timestamp) -> bool {
-        let end = self.blocks.get(&(asked.key, asked.value)).copied().unwrap_or(0);
-        asked.rule.blocks_for().is_some() && !matches!(asked.ask, Ask::GiveBack(_)) && now.0 < end
+        let end = |blocks: &HashMap<_, u64>| blocks.get(&(asked.key, asked.value)).copied().unwrap_or(0);
+        let started = asked.rule.blocks_for().is_some() && now.0 < end(&self.blocks);
+        (started || now.0 < end(&self.ordered)) && !matches!(asked.ask, Ask::GiveBack(_))
     }
 
     fn block(&mut self, asked: &Asked<'_>, now: Timestamp) {

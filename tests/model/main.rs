@@ -26,6 +26,12 @@ enum Step {
     Reload(Rules),
     /// The operator lifts the block on a key's value.
     Lift(usize, usize),
+    /// The operator empties the counters of a key's value: those that count now, or whatever begins so.
+    Reset { key: usize, value: usize, beginning: bool },
+    /// The operator refuses a key's value for so many seconds.
+    Block(usize, usize, u64),
+    /// The operator gives a key's value other limits, or those of its rule again.
+    Override(usize, usize, Option<Vec<LimitSpec>>),
 }
 
 fn limit() -> impl Strategy<Value = LimitSpec> {
@@ -52,7 +58,11 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
     ];
     // Shorter and longer than the windows.
     let block_secs = prop::option::weighted(0.4, prop::sample::select(vec![5u64, 30, 100]));
-    (mode, prop::collection::vec(limit(), 1..4), block_secs).prop_map(|(mode, mut limits, block_secs)| {
+    (mode, limits(), block_secs).prop_map(|(mode, limits, block_secs)| RuleSpec { mode, limits, block_secs })
+}
+
+fn limits() -> impl Strategy<Value = Vec<LimitSpec>> {
+    prop::collection::vec(limit(), 1..4).prop_map(|mut limits| {
         // Two limits of one rule with the same counter are an error.
         let mut seen = Vec::new();
         limits.retain(|limit| {
@@ -61,7 +71,7 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
             seen.push(counter);
             new
         });
-        RuleSpec { mode, limits, block_secs }
+        limits
     })
 }
 
@@ -110,6 +120,11 @@ fn step() -> impl Strategy<Value = Step> {
         12 => prop::collection::vec((0usize..3, 0usize..3, ask()), 1..4).prop_map(Step::Request),
         1 => rules().prop_map(Step::Reload),
         1 => (0usize..3, 0usize..3).prop_map(|(key, value)| Step::Lift(key, value)),
+        1 => (0usize..3, 0usize..3, any::<bool>())
+            .prop_map(|(key, value, beginning)| Step::Reset { key, value, beginning }),
+        1 => (0usize..3, 0usize..3, 0u64..100).prop_map(|(key, value, secs)| Step::Block(key, value, secs)),
+        1 => (0usize..3, 0usize..3, prop::option::of(limits()))
+            .prop_map(|(key, value, limits)| Step::Override(key, value, limits)),
     ]
 }
 
@@ -126,6 +141,19 @@ proptest! {
                 Step::Reload(next) => (rules, real.compiled) = (next.clone(), load(next)),
                 Step::Lift(key, value) if real.lift(now, *key, *value) => book.lift(*key, *value),
                 Step::Lift(..) => {}
+                Step::Reset { key, value, beginning } => {
+                    real.reset(now, *key, *value, *beginning);
+                    book.reset(&rules, *key, *value, *beginning);
+                }
+                Step::Block(key, value, secs) => {
+                    let until = Timestamp(now.0 + secs * 1_000_000_000);
+                    real.order_block(*key, *value, until);
+                    book.order_block(*key, *value, until);
+                }
+                Step::Override(key, value, limits) => {
+                    real.override_limits(*key, *value, limits.as_deref());
+                    book.override_limits(*key, *value, limits.clone());
+                }
                 Step::Request(asks) => {
                     let ours = real.decide(now, asks);
                     let theirs = book.decide(&rules, now, asks);

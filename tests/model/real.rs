@@ -1,18 +1,22 @@
 //! The real thing, from YAML to the decision, in the terms that the book knows.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use tallygate::{
     charge::CounterKey,
-    config::{Compiled, DomainDefaults, RuleFile, compile},
+    config::{Compiled, DomainDefaults, RuleFile, compile, override_limits},
     decision::{decide, plan},
     request::{Ask, Descriptor, Entry, Request},
-    rules::identity::HashKey,
+    rules::{
+        Orders,
+        identity::HashKey,
+        orders::{Order, Override, Reach, Reset},
+    },
     store::memory::Memory,
     units::Timestamp,
 };
 
-use crate::book::{Algorithm, Mode, RuleSpec, Rules};
+use crate::book::{Algorithm, LimitSpec, Mode, RuleSpec, Rules};
 
 const HASH_KEY: HashKey = HashKey([3; 16]);
 pub const KEYS: [&str; 3] = ["account", "address", "tokens"];
@@ -37,7 +41,13 @@ fn write_rule(text: &mut String, matcher: &str, rule: &RuleSpec) {
         Mode::Exempt => ", exempt: true",
         Mode::Deny => ", deny: true",
     };
-    let limits = rule.limits.iter().map(|limit| {
+    let block = rule.blocks_for().map(|secs| format!(", on_exceed: {{block_for: {secs}s}}")).unwrap_or_default();
+    let limits = if rule.counts() { format!(", limits: [{}]", list(&rule.limits)) } else { String::new() };
+    writeln!(text, "  - {{{matcher}{mode}{limits}{block}}}").expect("a String can be written to");
+}
+
+fn list(limits: &[LimitSpec]) -> String {
+    let limits = limits.iter().map(|limit| {
         let (algorithm, burst) = match limit.algorithm {
             Algorithm::Fixed => ("fixed_window", String::new()),
             Algorithm::Sliding => ("sliding_window", String::new()),
@@ -48,10 +58,7 @@ fn write_rule(text: &mut String, matcher: &str, rule: &RuleSpec) {
             limit.count, limit.secs, limit.secs
         )
     });
-    let limits: Vec<String> = limits.collect();
-    let block = rule.blocks_for().map(|secs| format!(", on_exceed: {{block_for: {secs}s}}")).unwrap_or_default();
-    let limits = if rule.counts() { format!(", limits: [{}]", limits.join(", ")) } else { String::new() };
-    writeln!(text, "  - {{{matcher}{mode}{limits}{block}}}").expect("a String can be written to");
+    limits.collect::<Vec<String>>().join(", ")
 }
 
 pub fn load(rules: &Rules) -> Compiled {
@@ -74,18 +81,22 @@ pub struct Decided {
 pub struct Real {
     pub memory: Memory,
     pub compiled: Compiled,
+    orders: Orders,
+    marks: u128,
 }
 
 impl Real {
     pub fn new(rules: &Rules, max_counters: usize) -> Self {
-        Self { memory: Memory::new(max_counters), compiled: load(rules) }
+        Self { memory: Memory::new(max_counters), compiled: load(rules), orders: Orders::default(), marks: 0 }
     }
 
     pub fn decide(&self, now: Timestamp, asks: &[(usize, usize, Ask)]) -> Decided {
         let values: Vec<String> = asks.iter().map(|(_, value, _)| format!("v{value}")).collect();
         let request = request(asks, &values);
         let domain = &self.compiled.rules.domains[&b"d"[..]];
-        let find = |descriptor: &Descriptor| domain.find(request.entries_of(descriptor), None, &HASH_KEY);
+        let find = |descriptor: &Descriptor| {
+            domain.find_under(Some(&self.orders), now, request.entries_of(descriptor), None, &HASH_KEY)
+        };
         let found: Vec<_> = request.descriptors.iter().map(find).collect();
         let plan = plan(Some(domain), &request, &found);
         let verdicts = self.memory.charge(now, &plan.charges);
@@ -108,11 +119,49 @@ impl Real {
     pub fn lift(&self, now: Timestamp, key: usize, value: usize) -> bool {
         let value = format!("v{value}");
         let entries = [Entry { key: KEYS[key].as_bytes(), value: value.as_bytes() }];
-        let gates = self.compiled.rules.domains[&b"d"[..]].find(&entries, None, &HASH_KEY).gates;
-        for gate in &gates {
-            self.memory.lift(CounterKey(gate.key), now);
+        let domain = &self.compiled.rules.domains[&b"d"[..]];
+        let gates = domain.find_under(Some(&self.orders), now, &entries, None, &HASH_KEY).gates;
+        let mut started = gates.iter().filter(|gate| gate.ordered_until == Timestamp::EPOCH).peekable();
+        let any = started.peek().is_some();
+        started.for_each(|gate| _ = self.memory.lift(CounterKey(gate.key), now));
+        any
+    }
+
+    /// Empties the counters of a key's value: those that count now, or all that ever did.
+    pub fn reset(&mut self, now: Timestamp, key: usize, value: usize, all: bool) {
+        if all {
+            self.marks += 1;
+            // Unlike each other in all bits, as random ones are.
+            let mark = self.marks.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+            self.order(key, value, Reach::Beginning(1)).reset = Some(Reset { mark, last_met_secs: Arc::default() });
+            return;
         }
-        !gates.is_empty()
+        let values = [format!("v{value}")];
+        let request = request(&[(key, value, Ask::Look)], &values);
+        let domain = &self.compiled.rules.domains[&b"d"[..]];
+        let found = [domain.find_under(Some(&self.orders), now, &request.entries, None, &HASH_KEY)];
+        self.memory.reset(now, &plan(Some(domain), &request, &found).charges);
+    }
+
+    pub fn order_block(&mut self, key: usize, value: usize, until: Timestamp) {
+        self.order(key, value, Reach::Whole).blocked_until = until;
+    }
+
+    pub fn override_limits(&mut self, key: usize, value: usize, limits: Option<&[LimitSpec]>) {
+        let id = self.compiled.rules.domains[&b"d"[..]].override_limit;
+        let limits = limits.map(|limits| {
+            let text = format!("{{limits: [{}]}}", list(limits));
+            Arc::new(override_limits(&text, id).unwrap_or_else(|error| panic!("{error} in {text}")))
+        });
+        let instead = limits.map(|limits| Override { until: Timestamp::MAX, limits });
+        self.order(key, value, Reach::Whole).instead = instead;
+    }
+
+    fn order(&mut self, key: usize, value: usize, reach: Reach) -> &mut Order {
+        let value = format!("v{value}");
+        let entries = [Entry { key: KEYS[key].as_bytes(), value: value.as_bytes() }];
+        let name = self.compiled.rules.domains[&b"d"[..]].order_name(&entries, &HASH_KEY);
+        self.orders.at(name, reach)
     }
 }
 
