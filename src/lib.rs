@@ -15,7 +15,7 @@
 //! |---|---|
 //! | 12 | cli |
 //! | 11 | app |
-//! | 10 | grpc, http, admin |
+//! | 10 | grpc, http, admin, serve_http |
 //! | 9 | reload |
 //! | 8 | live |
 //! | 7 | health |
@@ -62,5 +62,7 @@ pub mod http;
 pub mod live;
 #[cfg(feature = "serve")]
 pub mod reload;
+#[cfg(feature = "serve")]
+pub mod serve_http;
 #[cfg(feature = "serve")]
 pub mod telemetry;
