@@ -16,7 +16,7 @@
 //! | 12 | cli |
 //! | 11 | app |
 //! | 10 | grpc, http, admin, serve_http |
-//! | 9 | reload |
+//! | 9 | reload, usage |
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
@@ -66,3 +66,5 @@ pub mod reload;
 pub mod serve_http;
 #[cfg(feature = "serve")]
 pub mod telemetry;
+#[cfg(feature = "serve")]
+pub mod usage;
