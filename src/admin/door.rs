@@ -92,8 +92,10 @@ async fn read(headers: &HeaderMap, body: Body, deadline: Duration) -> Result<Bod
     }
     match timeout(deadline, to_bytes(body, ADMIN_BODY_MAX_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(error)) if error.into_inner().is::<LengthLimitError>() => Err(Error::TooLarge),
-        Ok(Err(_)) => Err(Error::bad("the body broke off")),
+        Ok(Err(error)) => match error.into_inner().is::<LengthLimitError>() {
+            true => Err(Error::TooLarge),
+            false => Err(Error::bad("the body broke off")),
+        },
         Err(_) => Err(Error::TooSlow),
     }
 }

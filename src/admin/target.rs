@@ -152,21 +152,18 @@ mod tests {
                 r#"{"domain": "shop", "descriptors": []}"#.to_owned(),
                 "`descriptor` is missing; is `descriptors` meant to be it?",
             ),
-            (r#"{"domain": "shop", "descriptor": []}"#.to_owned(), "`descriptor` is empty: expected at least one entry"),
+            (
+                r#"{"domain": "shop", "descriptor": []}"#.to_owned(),
+                "`descriptor` is empty: expected at least one entry",
+            ),
             (
                 r#"{"domain": "shop", "descriptor": ["secret"]}"#.to_owned(),
                 "`descriptor[0]` is text: expected an object",
             ),
-            (
-                format!(r#"{{"domain": "shop", "descriptor": [{many}]}}"#),
-                "`descriptor` has 33 entries: at most 32",
-            ),
+            (format!(r#"{{"domain": "shop", "descriptor": [{many}]}}"#), "`descriptor` has 33 entries: at most 32"),
             (entry(r#""value": "secret""#), "`descriptor[0].key` is missing"),
             (entry(r#""key": "", "value": "secret""#), "`descriptor[0].key` is empty"),
-            (
-                entry(r#""key": "k""#),
-                "`descriptor[0]` has neither `value` nor `value_base64`: expected one of them",
-            ),
+            (entry(r#""key": "k""#), "`descriptor[0]` has neither `value` nor `value_base64`: expected one of them"),
             (
                 entry(r#""key": "k", "valeu": "secret""#),
                 "`descriptor[0].valeu` is no field of this request; did you mean `value`?",
