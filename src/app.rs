@@ -22,8 +22,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::{self, Admin},
-    bounds::LAST_WALK_DEADLINE,
+    admin::{self, Admin, door::Door, token::Token},
+    bounds::{ADMIN_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX, LAST_WALK_DEADLINE},
     clock::Clock,
     config::{DomainDefaults, settings::Settings},
     grpc::{self, service::RateLimitService},
@@ -32,6 +32,7 @@ use crate::{
     live::Live,
     orders::Book,
     reload::{self, Reload, last_good::LastGood},
+    serve_http::serve_http,
     store::{
         Store,
         memory::{Memory, snapshot::Directory},
@@ -75,7 +76,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     // Everything is bound before anything is served: a port that is taken is said at once.
     let http = bind("http", &settings.http).await?;
-    let admin = bind("admin", loopback_only(&settings.admin)?).await?;
+    let admin = bind("admin", &settings.admin).await?;
+    let token = admin_token(settings, &admin)?;
     let grpc =
         grpc::Address::parse(&settings.grpc).context("setting `grpc`")?.bind().await.context("setting `grpc`")?;
     info!(
@@ -118,10 +120,21 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let (nothing_more, nothing_more_comes) = watch::channel(false);
     let keeping = tokio::spawn(keep::keep(kept, Arc::clone(&store), clock, nothing_more_comes));
-    let neighbourhood = Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry };
-    let endpoints = Admin { live, health: Arc::clone(&health), store: Arc::clone(&store), started };
-    tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
-    tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
+    let neighbourhood =
+        Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry: Arc::clone(&telemetry) };
+    let endpoints = Admin {
+        clock,
+        live,
+        book: Arc::clone(&book),
+        health: Arc::clone(&health),
+        store: Arc::clone(&store),
+        telemetry,
+        hash_key,
+        started,
+    };
+    let endpoints = admin::router(endpoints, Door::new(token.as_ref(), hash_key));
+    tasks.spawn(serve_http(http, http::router(neighbourhood), HTTP_CONNECTIONS_MAX, stopped.clone()));
+    tasks.spawn(serve_http(admin, endpoints, ADMIN_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
     tasks.spawn(tidy(clock, book, stopped.clone()));
     tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
@@ -247,15 +260,6 @@ impl Signals {
     }
 }
 
-async fn serve_http(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) {
-    let graceful = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    });
-    if let Err(error) = graceful.await {
-        warn!(%error, "serving HTTP ended");
-    }
-}
-
 /// Sweeps expired counters, a shard at a time.
 async fn sweep(clock: Clock, store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(SWEEP_EVERY);
@@ -293,14 +297,17 @@ async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (setting `{setting}`)"))
 }
 
-/// The admin API changes counters and knows no tokens yet: it is for this machine alone.
-fn loopback_only(address: &str) -> anyhow::Result<&str> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse().is_ok_and(|host: std::net::IpAddr| host.is_loopback());
-    if !loopback {
-        bail!("setting `admin` is `{address}`: only loopback addresses until the admin API knows tokens");
-    }
-    Ok(address)
+/// The token of the admin API. Without one it is for this machine alone: it changes counters.
+fn admin_token(settings: &Settings, admin: &TcpListener) -> anyhow::Result<Option<Token>> {
+    let Some(path) = &settings.admin_token_file else {
+        // What counts is where it really listens, whatever name was resolved to it.
+        if !admin.local_addr()?.ip().is_loopback() {
+            bail!("setting `admin` is `{}`, beyond this machine: set `admin_token_file` too", settings.admin);
+        }
+        return Ok(None);
+    };
+    let token = Token::read(path).with_context(|| format!("setting `admin_token_file` is `{}`", path.display()))?;
+    Ok(Some(token))
 }
 
 /// Where orders are kept, if no other process keeps its own there; and the lock that says so to the next one.

@@ -65,6 +65,34 @@ pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest such pause: clients then wait in the kernel's queue for less than a reconnect takes.
 pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// HTTP connections to the neighbourhood's port at once; the next waits in the kernel's queue. Probes and scrapes need a
+/// few; usage pages come through Envoy, one connection a worker and request under way.
+pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// The same for the admin port: people and their scripts.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// An HTTP client must have sent a request's headers so long after it connected or had its last answer. Slow ones do
+/// not hold a place for longer; those that were only idle come back.
+pub const HTTP_HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// All headers of one HTTP request, in bytes. Envoy's own bound is 60 KiB, and usage pages get what it lets in.
+pub const HTTP_HEADERS_MAX_BYTES: usize = 64 << 10;
+/// An HTTP client that reads nothing of an answer for so long is left.
+pub const HTTP_READER_PATIENCE: Duration = Duration::from_secs(10);
+/// The body of one admin request, in bytes: 32 entries of usual length take a few KB, and each value is bounded itself.
+pub const ADMIN_BODY_MAX_BYTES: usize = 64 << 10;
+/// It must be there so long after its headers.
+pub const ADMIN_BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// A domain, or a key or value of a descriptor, in an admin request, in bytes: intermediaries refuse headers above this,
+/// and values are headers or shorter.
+pub const ADMIN_TEXT_MAX_BYTES: usize = 8 << 10;
+/// Shortest admin token, in bytes: 16 random hexadecimal digits are 64 bits, which nobody tries through over HTTP.
+pub const ADMIN_TOKEN_MIN_BYTES: usize = 16;
+/// Largest file that an admin token is read from, in bytes: no header could carry more.
+pub const ADMIN_TOKEN_MAX_BYTES: u64 = 4_096;
+/// The commands wait so long for the service's whole answer.
+pub const ADMIN_ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// And read so much of it, in bytes: lists of a hundred thousand entries.
+pub const ADMIN_ANSWER_MAX_BYTES: usize = 64 << 20;
+
 /// Deepest tree of rules, in levels. Real descriptors have up to six entries; the walk keeps its place on the stack.
 pub const LEVELS_MAX: usize = 32;
 /// Windows of one rule. They are decided under one lock, and the headers name every one.
@@ -145,6 +173,8 @@ pub const LAST_WALK_DEADLINE: Duration = Duration::from_secs(4);
 /// Overrides at most, and as many blocks and resets of beginnings: what people decide one by one. Each change puts all of
 /// them into force anew, which takes some milliseconds for so many.
 pub const ORDERS_MAX: usize = 10_000;
+/// How long an override or an ordered block may hold: what is meant for longer belongs into a rule.
+pub const ORDER_LENGTH_MAX: Nanos = Nanos::from_secs(366 * 86_400);
 /// Blocks started by refusals that are remembered by name, for people to list: some 2 MB. Those beyond hold all the
 /// same.
 pub const STARTED_BLOCKS_LISTED_MAX: usize = 10_000;

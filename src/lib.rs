@@ -15,8 +15,8 @@
 //! |---|---|
 //! | 12 | cli |
 //! | 11 | app |
-//! | 10 | grpc, http, admin |
-//! | 9 | orders; reload |
+//! | 10 | grpc, http, admin, serve_http |
+//! | 9 | orders, usage; reload |
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
@@ -65,6 +65,10 @@ pub mod orders;
 #[cfg(feature = "serve")]
 pub mod reload;
 #[cfg(feature = "serve")]
+pub mod serve_http;
+#[cfg(feature = "serve")]
 pub mod telemetry;
 #[cfg(feature = "serve")]
 pub mod text;
+#[cfg(feature = "serve")]
+pub mod usage;

@@ -236,7 +236,7 @@ fn what_keeps_it_from_starting_is_said_in_a_line() {
     for (arguments, code, told) in [
         (vec!["--http", &*taken], 1, format!("cannot listen on {taken} (setting `http`): Address already in use")),
         (vec!["--grpc", &*taken], 1, taken.clone()),
-        (vec!["--admin", "0.0.0.0:0"], 1, "setting `admin` is `0.0.0.0:0`: only loopback addresses".to_owned()),
+        (vec!["--admin", "0.0.0.0:0"], 1, "setting `admin` is `0.0.0.0:0`, beyond this machine".to_owned()),
         (vec!["--grpc", "nowhere"], 1, "setting `grpc`".to_owned()),
         (vec!["--cores", "many"], 1, "setting `cores` (from flag) is `many`: expected a number".to_owned()),
         (vec!["--store", "redis://x:pw@y"], 1, "setting `store` (from flag) is `redis://***@y`".to_owned()),

@@ -1,8 +1,16 @@
 //! The command line: one file a command, one line in [`COMMANDS`] to register it.
 
+pub mod blocks;
 pub mod check;
+mod client;
+mod orders;
+pub mod overrides;
+mod print;
+pub mod reset;
 pub mod serve;
 pub mod settings;
+mod target;
+pub mod usage;
 
 use std::process::ExitCode;
 
@@ -20,6 +28,10 @@ struct Registered {
 const COMMANDS: &[Registered] = &[
     Registered { command: serve::command, run: serve::run },
     Registered { command: check::command, run: check::run },
+    Registered { command: usage::command, run: usage::run },
+    Registered { command: reset::command, run: reset::run },
+    Registered { command: overrides::command, run: overrides::run },
+    Registered { command: blocks::command, run: blocks::run },
     Registered { command: settings::command, run: settings::run },
 ];
 

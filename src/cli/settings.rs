@@ -10,7 +10,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     for (key, value, source) in super::raw_settings(matches)?.rows() {
-        println!("{key:<15} {value:<30} {source}");
+        println!("{key:<16} {value:<30} {source}");
     }
     super::checked_settings(matches)?;
     Ok(ExitCode::SUCCESS)

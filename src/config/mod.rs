@@ -41,7 +41,7 @@ use document::Domains;
 use extends::Unread;
 use fields::Shape;
 use matching::Lists;
-pub use override_limits::override_limits;
+pub use override_limits::{duration, override_limits};
 use report::{Report, Spot};
 use response::Looks;
 use rule::{Draft, Reading};

@@ -1,12 +1,16 @@
-//! The limits of an override, in the rule language.
+//! What orders say in the rule language: limits and lengths of time.
 
 use super::{
     fields::{Fields, Shape},
     limits::{Limits, limits},
+    rate::{self, Per},
     report::Report,
     yaml,
 };
-use crate::rules::{Mode, RuleLimit, identity::window_salt, orders::OverrideLimits};
+use crate::{
+    rules::{Mode, RuleLimit, identity::window_salt, orders::OverrideLimits},
+    units::Nanos,
+};
 
 const OVERRIDE: Shape = Shape { name: "an override", keys: &["limits"], unavailable: &[] };
 
@@ -41,6 +45,14 @@ pub fn override_limits(text: &str, id: u32) -> Result<OverrideLimits, String> {
         return Err(said.join("; "));
     }
     Ok(compiled)
+}
+
+/// A length of time as rules write it (`30s`, `2h`, `7d`); None for what is none.
+pub fn duration(text: &str) -> Option<Nanos> {
+    match rate::per(text) {
+        Ok(Per::Length(length)) => Some(length),
+        _ => None,
+    }
 }
 
 fn compile(limits: &Limits, mode: Mode, id: u32, report: &mut Report) -> Box<[RuleLimit]> {

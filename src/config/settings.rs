@@ -41,6 +41,8 @@ pub struct Settings {
     pub grpc: String,
     pub http: String,
     pub admin: String,
+    /// None: the admin API asks for no token.
+    pub admin_token_file: Option<PathBuf>,
     pub rules: PathBuf,
     /// None where there is nowhere to write.
     pub state: PathBuf,
@@ -159,6 +161,7 @@ impl RawSettings {
             grpc: check.text("grpc"),
             http: check.text("http"),
             admin: check.text("admin"),
+            admin_token_file: Some(check.text("admin_token_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
             rules: check.text("rules").into(),
             state: check.state(),
             snapshot: check.snapshot(),

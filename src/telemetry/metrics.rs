@@ -81,6 +81,8 @@ table! {
         "Messages that are no rate-limit request: no Envoy sends these.";
     IGNORED_REQUEST_LIMITS = Counter "tallygate_request_limits_ignored_total" []
         "Limits that came with a request and mean nothing (no unit, an unknown unit, longer than ten years).";
+    ADMIN_WRITES = Counter "tallygate_admin_writes_total" ["action", "result"]
+        "Changes asked of the admin API; result is done, or the code of the error.";
     BUILD_INFO = Gauge "tallygate_build_info" ["version"]
         "1 for the version that runs.";
 }

@@ -14,7 +14,7 @@ pub struct Request {
 }
 
 pub fn get(path: &str) -> Request {
-    Request { head: format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n").into_bytes() }
+    Request { head: format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").into_bytes() }
 }
 
 impl Request {

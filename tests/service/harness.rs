@@ -159,6 +159,10 @@ impl Service {
         value.unwrap_or_else(|| panic!("{series} is missing in\n{metrics}")).to_owned()
     }
 
+    pub fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     pub fn status(&self) -> Value {
         serde_json::from_slice(&get("/v1/status").send(self.admin).body).unwrap()
     }

@@ -34,7 +34,14 @@ pub const ALL: &[Setting] = &[
         env: &["TALLYGATE_ADMIN"],
         value: "HOST:PORT",
         default: "127.0.0.1:6070",
-        help: "Admin API (/v1/...); on loopback only until it knows tokens",
+        help: "Admin API (/v1/...); beyond loopback only with admin_token_file",
+    },
+    Setting {
+        key: "admin_token_file",
+        env: &["TALLYGATE_ADMIN_TOKEN_FILE"],
+        value: "FILE",
+        default: "",
+        help: "A file with the token that the admin API asks for, 16 characters or more; none: only loopback, and no token",
     },
     Setting {
         key: "rules",

@@ -1,0 +1,98 @@
+//! Every write leaves one line: who did what to whom, and how it ended. Values are not in it, only a short hash of each,
+//! by which lines about the same customer are found.
+
+use std::{fmt::Write as _, hash::Hasher as _, net::SocketAddr};
+
+use axum::{Json, extract::ConnectInfo};
+use serde_json::Value;
+use siphasher::sip::SipHasher24;
+use tracing::info;
+
+use super::{Admin, error::Error, target::Target};
+use crate::{rules::identity::HashKey, telemetry::metrics};
+
+/// What an endpoint answers.
+pub type Answer = Result<Json<Value>, Error>;
+
+/// The other end of the connection.
+pub type Peer = ConnectInfo<SocketAddr>;
+
+/// What may be done, by the word for it in the log and the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Reset,
+    SetOverride,
+    DeleteOverride,
+    SetBlock,
+    LiftBlock,
+}
+
+impl Action {
+    /// A few words, known beforehand: they are a label.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::SetOverride => "set_override",
+            Self::DeleteOverride => "delete_override",
+            Self::SetBlock => "set_block",
+            Self::LiftBlock => "lift_block",
+        }
+    }
+}
+
+/// Tells of a write that was done, or refused, and hands its outcome on as the answer.
+pub fn audited(admin: &Admin, action: Action, target: &Target, peer: Peer, outcome: Result<Value, Error>) -> Answer {
+    let action = action.word();
+    let result = outcome.as_ref().map_or_else(|error| error.code().0, |_| "done");
+    info!(
+        audit = true,
+        action,
+        // As a &str, which is logged quoted and escaped: nobody forges a line.
+        domain = target.domain.as_str(),
+        descriptor = masked(target, &admin.hash_key),
+        prefix = target.prefix,
+        shared = target.shared,
+        result,
+        peer = %peer.0,
+        "admin write"
+    );
+    admin.telemetry.counter(&metrics::ADMIN_WRITES, &[("action", action), ("result", result)]).increment(1);
+    outcome.map(Json)
+}
+
+/// `api_key=#3fa2b1c9, path=#08d7e5a0`: the keys, and 32 bits of a keyed hash of each value. Enough to find lines
+/// again; without the key no value can be guessed from it.
+fn masked(target: &Target, key: &HashKey) -> String {
+    let mut text = String::new();
+    for (name, value) in &target.entries {
+        let mut hasher = SipHasher24::new_with_key(&key.0);
+        hasher.write(b"tallygate: audit\0");
+        hasher.write(value);
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}{}=#{:08x}", String::from_utf8_lossy(name), hasher.finish() >> 32);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(values: &[&str]) -> Target {
+        let entries = values.iter().map(|value| (b"api_key".to_vec(), value.as_bytes().to_vec())).collect();
+        Target { domain: "shop".to_owned(), entries, prefix: false, shared: false }
+    }
+
+    #[test]
+    fn values_are_told_apart_but_not_told() {
+        let key = HashKey([7; 16]);
+        let line = masked(&target(&["acme", "acme", "zeta"]), &key);
+        let parts: Vec<_> = line.split(", ").collect();
+        assert_eq!((parts.len(), parts[0]), (3, parts[1]));
+        assert_ne!(parts[0], parts[2]);
+        assert!(parts.iter().all(|part| part.starts_with("api_key=#") && part.len() == "api_key=#3fa2b1c9".len()));
+        assert!(!line.contains("acme"), "{line}");
+        assert_ne!(masked(&target(&["acme"]), &key), masked(&target(&["acme"]), &HashKey([8; 16])));
+    }
+}

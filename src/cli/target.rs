@@ -1,0 +1,105 @@
+//! `DOMAIN KEY=VALUE…`: what a command is about, from its arguments to the body of the request.
+
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Value, json};
+
+/// Adds the arguments to a command.
+pub(super) fn arguments(command: Command) -> Command {
+    command.arg(Arg::new("domain").value_name("DOMAIN").required(true).help("The domain, as in the rule files")).arg(
+        Arg::new("entry")
+            .value_name("KEY=VALUE")
+            .required(true)
+            .num_args(1..)
+            .help("The descriptor's entries, as Envoy sends them; KEY:base64=… for bytes"),
+    )
+}
+
+/// `--prefix`: not the descriptor alone.
+pub(super) fn prefix() -> Arg {
+    let help = "Every descriptor that begins with these entries, too";
+    Arg::new("prefix").long("prefix").action(ArgAction::SetTrue).help(help)
+}
+
+/// `--shared`: yes, all of them.
+pub(super) fn shared() -> Arg {
+    let help = "Also where one counter is shared by many values";
+    Arg::new("shared").long("shared").action(ArgAction::SetTrue).help(help)
+}
+
+/// `--expires-in`: for how long.
+pub(super) fn expires_in() -> Arg {
+    let help = "For how long, such as 30m, 2h or 7d";
+    Arg::new("expires-in").long("expires-in").value_name("DURATION").required(true).help(help)
+}
+
+/// The body of a request about them; flags that were not given are left out.
+///
+/// # Errors
+///
+/// An entry without `=`.
+pub(super) fn body(matches: &ArgMatches) -> anyhow::Result<Value> {
+    let entries = matches.get_many::<String>("entry").into_iter().flatten().map(|text| entry(text));
+    let entries: Vec<Value> = entries.collect::<Result<_, _>>()?;
+    let mut body = json!({"domain": matches.get_one::<String>("domain"), "descriptor": entries});
+    for flag in ["prefix", "shared"] {
+        if matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true) {
+            body[flag] = true.into();
+        }
+    }
+    if let Some(length) = matches.try_get_one::<String>("expires-in").ok().flatten() {
+        body["expires_in"] = length.as_str().into();
+    }
+    Ok(body)
+}
+
+/// `KEY=VALUE`, split at the first `=`: values have some of their own. What the value is, the service judges.
+fn entry(text: &str) -> anyhow::Result<Value> {
+    let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is no entry: write KEY=VALUE"))?;
+    Ok(match key.strip_suffix(":base64") {
+        Some(key) => json!({"key": key, "value_base64": value}),
+        None => json!({"key": key, "value": value}),
+    })
+}
+
+/// The descriptor of an answer as it is typed.
+pub(super) fn shown(descriptor: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let entries = descriptor.as_array().into_iter().flatten().map(|entry| match &entry["value_base64"] {
+        Value::Null => format!("{}={}", text(&entry["key"]), text(&entry["value"])),
+        base64 => format!("{}:base64={}", text(&entry["key"]), text(base64)),
+    });
+    entries.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_split_at_the_first_sign_and_shown_as_it_was_typed() {
+        for (text, expected) in [
+            ("api_key=acme", json!({"key": "api_key", "value": "acme"})),
+            ("path=/v1/x?a=b", json!({"key": "path", "value": "/v1/x?a=b"})),
+            ("k=", json!({"key": "k", "value": ""})),
+            ("raw:base64=/wD+", json!({"key": "raw", "value_base64": "/wD+"})),
+            ("a:b=c", json!({"key": "a:b", "value": "c"})),
+        ] {
+            assert_eq!(entry(text).unwrap(), expected);
+            assert_eq!(shown(&json!([expected])), text);
+        }
+        assert_eq!(entry("api_key").unwrap_err().to_string(), "`api_key` is no entry: write KEY=VALUE");
+    }
+
+    #[test]
+    fn only_flags_that_a_command_has_and_was_given_are_sent() {
+        let command = arguments(Command::new("reset")).arg(prefix()).arg(shared());
+        let given = command.clone().get_matches_from(["reset", "shop", "k=v", "--prefix"]);
+        let descriptor = json!([{"key": "k", "value": "v"}]);
+        assert_eq!(body(&given).unwrap(), json!({"domain": "shop", "descriptor": descriptor, "prefix": true}));
+        let usage = arguments(Command::new("usage")).get_matches_from(["usage", "shop", "k=v"]);
+        assert_eq!(body(&usage).unwrap(), json!({"domain": "shop", "descriptor": descriptor}));
+        let block = command.arg(expires_in()).get_matches_from(["block", "shop", "k=v", "--expires-in", "2h"]);
+        assert_eq!(body(&block).unwrap()["expires_in"], "2h");
+    }
+}
