@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{DomainDefaults, RuleFile, compile},
+        config::{Compiled, DomainDefaults, RuleFile, compile},
         store::memory::Memory,
         telemetry::{Telemetry, decisions::Decisions},
         units::Nanos,
@@ -153,8 +153,8 @@ descriptors:
             let mut no_lists = |_: &Path| Err(io::ErrorKind::NotFound.into());
             let compiled = compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
             let decisions = Decisions::new(Telemetry::new(1), &compiled.rules);
-            let (rules, responses) = (compiled.rules, compiled.responses);
-            let generation = Generation { number: 1, hash: String::new(), rules, responses, decisions };
+            let Compiled { rules, responses, usage_pages, .. } = compiled;
+            let generation = Generation { number: 1, hash: String::new(), rules, responses, usage_pages, decisions };
             Self { generation, store: Store::Memory(Memory::new(100_000)), now: START }
         }
 
