@@ -28,7 +28,7 @@ use crate::{
     config::{DomainDefaults, settings::Settings},
     grpc::{self, service::RateLimitService},
     health::{Health, Readiness},
-    http::{self, Neighbourhood},
+    http::{self, Neighbourhood, usage_page::Secret},
     live::Live,
     orders::Book,
     reload::{self, Reload, last_good::LastGood},
@@ -89,12 +89,13 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         "listening"
     );
 
+    let usage_secret = usage_secret(settings)?;
     let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;
     let (orders, _orders_lock) = state.clone().and_then(orders_directory).unzip();
     let book = Arc::new(Book::open(Arc::clone(&live), hash_key, orders, clock.now()));
     let reload = Arc::new(Reload::new(
         settings.rules.clone(),
-        DomainDefaults { count_denied: settings.count_denied },
+        DomainDefaults::of(settings),
         LastGood::new(state),
         Arc::clone(&live),
         Arc::clone(&book),
@@ -120,8 +121,15 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let (nothing_more, nothing_more_comes) = watch::channel(false);
     let keeping = tokio::spawn(keep::keep(kept, Arc::clone(&store), clock, nothing_more_comes));
-    let neighbourhood =
-        Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry: Arc::clone(&telemetry) };
+    let neighbourhood = Neighbourhood {
+        clock,
+        live: Arc::clone(&live),
+        hash_key,
+        usage_secret,
+        health: Arc::clone(&health),
+        store: Arc::clone(&store),
+        telemetry: Arc::clone(&telemetry),
+    };
     let endpoints = Admin {
         clock,
         live,
@@ -320,6 +328,13 @@ fn orders_directory(state: PathBuf) -> Option<(Directory, fs::File)> {
             None
         }
     }
+}
+
+/// What a request for a usage page must show. One that cannot be read is no reason to show pages to everybody.
+fn usage_secret(settings: &Settings) -> anyhow::Result<Option<Arc<Secret>>> {
+    let Some(path) = &settings.usage_secret_file else { return Ok(None) };
+    let secret = Secret::read(path).with_context(|| format!("setting `usage_secret_file` is `{}`", path.display()))?;
+    Ok(Some(Arc::new(secret)))
 }
 
 /// The state directory, if it can be written; that there is none is said once, and costs only what it is for.

@@ -6,7 +6,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use hashbrown::HashMap;
 
 use crate::{
-    render::Response,
+    render::{Response, usage_page::UsagePages},
     rules::{Orders, Rules},
     telemetry::decisions::Decisions,
 };
@@ -45,6 +45,8 @@ pub struct RuleSet {
     pub rules: Rules,
     /// What rules answer, by [`Rule::response`](crate::rules::Rule::response).
     pub responses: Vec<Response>,
+    /// Pages that show clients how they stand.
+    pub usage_pages: UsagePages,
     pub decisions: Decisions,
 }
 

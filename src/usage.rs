@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{DomainDefaults, RuleFile, compile},
+        config::{Compiled, DomainDefaults, RuleFile, compile},
         live::RuleSet,
         store::memory::Memory,
         telemetry::{Telemetry, decisions::Decisions},
@@ -161,9 +161,9 @@ descriptors:
             let mut no_lists = |_: &Path| Err(io::ErrorKind::NotFound.into());
             let compiled = compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
             let decisions = Decisions::new(Telemetry::new(1), &compiled.rules);
-            let (rules, responses) = (compiled.rules, compiled.responses);
-            let set = Arc::new(RuleSet { number: 1, hash: String::new(), rules, responses, decisions });
-            let generation = Generation { set, orders: HashMap::new() };
+            let Compiled { rules, responses, usage_pages, .. } = compiled;
+            let set = RuleSet { number: 1, hash: String::new(), rules, responses, usage_pages, decisions };
+            let generation = Generation { set: Arc::new(set), orders: HashMap::new() };
             Self { generation, store: Store::Memory(Memory::new(100_000)), now: START }
         }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{kept, *};
 use crate::{
-    config::{DomainDefaults, RuleFile, compile},
+    config::{Compiled, DomainDefaults, RuleFile, compile},
     decision::{decide, plan},
     live::{Live, RuleSet},
     request::{Descriptor, Request},
@@ -62,8 +62,8 @@ impl World {
         let compiled = compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
         let decisions = Decisions::new(Telemetry::new(1), &compiled.rules);
         let (number, hash) = (1, String::new());
-        let (rules, responses) = (compiled.rules, compiled.responses);
-        self.book.go_live(Arc::new(RuleSet { number, hash, rules, responses, decisions }));
+        let Compiled { rules, responses, usage_pages, .. } = compiled;
+        self.book.go_live(Arc::new(RuleSet { number, hash, rules, responses, usage_pages, decisions }));
     }
 
     /// Asks for one hit; None: let through, else the seconds to wait.

@@ -195,7 +195,7 @@ impl Reload {
         for warning in &compiled.warnings {
             tracing::warn!("{warning}");
         }
-        let Compiled { rules, responses, warnings } = compiled;
+        let Compiled { rules, responses, usage_pages, warnings } = compiled;
         let (rule_count, limit_count) = rules.given();
         RulesLoaded {
             generation: state.generation,
@@ -209,7 +209,8 @@ impl Reload {
         }
         .emit(&self.telemetry);
         let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);
-        self.book.go_live(Arc::new(RuleSet { number: state.generation, hash, rules, responses, decisions }));
+        let set = RuleSet { number: state.generation, hash, rules, responses, usage_pages, decisions };
+        self.book.go_live(Arc::new(set));
         self.health.rules_loaded();
     }
 
