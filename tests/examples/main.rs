@@ -29,7 +29,7 @@ macro_rules! every_readme_comes_true {
     };
 }
 
-every_readme_comes_true!(prolifi);
+every_readme_comes_true!(claid, hexagraph, hexsafe, prolifi);
 
 #[test]
 fn every_example_is_replayed() {
