@@ -14,21 +14,26 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it)
-	@$(PYTHON) examples/envoy/demo $(DEMO)
+demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it; EXAMPLE=prolifi: a published contract)
+	@$(PYTHON) examples/envoy/demo $(EXAMPLE) $(DEMO)
 
 .PHONY: test
-test: $(ENVOY) ## run every test, the ones with a real Envoy too (installs it under target/)
-	$(CARGO) test --profile checked --all-targets
+test: $(ENVOY) curl ## run every test, the ones with a real Envoy too (installs it under target/)
+	$(CARGO) test --profile checked --features test-clock --all-targets
 	$(CARGO) test --profile checked --doc
 	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
 	$(PYTHON) examples/envoy/demo --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
 	$(MAKE) fuzz
 
+.PHONY: curl
+curl: # the transcripts of the examples are typed with it
+	@command -v curl >/dev/null || apt-get install -y --no-install-recommends curl || \
+	    { echo "curl is needed: apt-get install curl"; exit 1; }
+
 .PHONY: lint
 lint: target/tools/cargo-deny-found ## check formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --check
-	$(CARGO) clippy --profile checked --all-targets -- -D warnings
+	$(CARGO) clippy --profile checked --features test-clock --all-targets -- -D warnings
 	$(CARGO_DENY) check bans licenses sources
 
 .PHONY: fmt

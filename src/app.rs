@@ -59,6 +59,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // First of all: a signal that comes while rules are loaded is heeded then, instead of killing the process.
     let signals = Signals::new()?;
     let clock = Clock;
+    #[cfg(feature = "test-clock")]
+    if let Some(hands) = crate::clock::test_clock::stop()? {
+        tokio::spawn(hands.turn());
+    }
     let started = clock.stopwatch();
     let telemetry = Telemetry::new(settings.cores);
     telemetry.gauge(&metrics::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);

@@ -1,5 +1,8 @@
 //! The only reader of time. Everything else takes `now` as an argument.
 
+#[cfg(feature = "test-clock")]
+pub mod test_clock;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::units::{Nanos, Timestamp};
@@ -16,6 +19,10 @@ impl Clock {
     /// The wall clock: what windows are aligned to. A clock before 1970 reads as 1970.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
     pub fn now(self) -> Timestamp {
+        #[cfg(feature = "test-clock")]
+        if let Some(told) = test_clock::told() {
+            return told;
+        }
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Timestamp(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
     }

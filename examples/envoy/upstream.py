@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""The smallest upstream: answers every request with what it was asked, in one line of text."""
+"""The smallest upstream: answers every request with what it was asked, in one line of text.
 
+The status is 200, or the one that the request asks for: `x-answer: 404`.
+"""
+
+import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,7 +16,8 @@ class Echo(BaseHTTPRequestHandler):
     def answer(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         body = f"upstream: {self.command} {self.path}\n".encode()
-        self.send_response(200)
+        asked = self.headers.get("x-answer", "200")
+        self.send_response(int(asked) if re.fullmatch("[2-5][0-9]{2}", asked) else 400)
         self.send_header("content-type", "text/plain")
         self.send_header("content-length", str(len(body)))
         self.end_headers()

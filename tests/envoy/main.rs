@@ -7,6 +7,7 @@
 
 mod client;
 mod process;
+mod programs;
 mod stage;
 mod upstream;
 

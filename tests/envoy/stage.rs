@@ -1,17 +1,13 @@
 //! One tallygate, one Envoy in front of an upstream: what a test plays on.
 
-use std::{
-    env, fs,
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
 use crate::{
     client::{Request, Response, get},
     process::{Process, free_ports},
+    programs::{Service, start_envoy},
     upstream::Upstream,
 };
 
@@ -71,7 +67,7 @@ impl Plan<'_> {
         } else {
             (format!("127.0.0.1:{grpc}"), tcp(grpc))
         };
-        let service = start_service(dir.path(), &grpc_flag, http, admin, &rules);
+        let service = Service { grpc: &grpc_flag, http, admin, rules: &rules, clock: None }.start(dir.path());
         let bootstrap = self.bootstrap(port, &grpc_address, upstream.port);
         let envoy = start_envoy(dir.path(), &bootstrap, port);
         Stage { envoy, service, upstream, port, http, rules, _dir: dir }
@@ -111,44 +107,6 @@ impl Stage {
         let line = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         line.trim().parse().ok()
     }
-}
-
-fn start_service(dir: &Path, grpc: &str, http: u16, admin: u16, rules: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tallygate"));
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TALLYGATE_")) {
-        command.env_remove(name);
-    }
-    fs::create_dir(dir.join("state")).expect("the directory is ours");
-    command.current_dir(dir).args(["serve", "--log-format", "json", "--grpc", grpc]);
-    command.args(["--http", &format!("127.0.0.1:{http}"), "--admin", &format!("127.0.0.1:{admin}")]);
-    command.arg("--rules").arg(rules).arg("--state").arg(dir.join("state"));
-    let mut service = Process::start("tallygate", dir, &mut command);
-    service.wait_until(|| get("/readyz").try_send(http).is_ok_and(|answer| answer.status == 200));
-    service
-}
-
-fn start_envoy(dir: &Path, bootstrap: &str, port: u16) -> Process {
-    let config = dir.join("envoy.yaml");
-    fs::write(&config, bootstrap).expect("the directory is ours");
-    let mut command = Command::new(find_envoy());
-    command.arg("-c").arg(config).args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warn"]);
-    // It holds its access log back for ten seconds otherwise.
-    command.args(["--file-flush-interval-msec", "10"]);
-    let mut envoy = Process::start("envoy", dir, &mut command);
-    envoy.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
-    envoy
-}
-
-fn find_envoy() -> PathBuf {
-    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/envoy-1.40.0");
-    let envoy = env::var_os("TALLYGATE_TEST_ENVOY").map_or_else(installed, PathBuf::from);
-    assert!(
-        envoy.exists(),
-        "there is no Envoy at {}: `make test` installs one (or examples/envoy/find_envoy.py --installed), or let \
-         TALLYGATE_TEST_ENVOY name an Envoy 1.40",
-        envoy.display()
-    );
-    envoy
 }
 
 fn tcp(port: u16) -> String {
