@@ -6,6 +6,7 @@
 #[path = "../envoy/client.rs"]
 #[expect(dead_code, reason = "the tests of Envoy look closer at answers")]
 mod client;
+mod graphql;
 #[path = "../envoy/process.rs"]
 #[expect(dead_code, reason = "the tests of Envoy also end programs and read what they wrote")]
 mod process;

@@ -6,13 +6,14 @@
 -- let a client write `quote` in a way that only the upstream understands. For the same reason everything that two
 -- parsers read differently (a key twice, keys that differ in case, a query in the URL and in the body) is refused.
 --
--- How long a body may be says envoy.yaml (request_body_buffer_limit): a longer one never comes here.
+-- Envoy collects no more of a body than envoy.yaml says (request_body_buffer_limit), and what it read together with that.
 
 package.path = "examples/envoy/flash/?.lua" -- as envoy.yaml's own paths: from where Envoy was started
 local document = require("document")
 local json = require("json")
 
 local NAMESPACE = "flash.graphql"
+local MAX_BODY_BYTES = 65536 -- as in envoy.yaml; a worker is busy with this much for some milliseconds
 local MAX_NAMES = 16 -- envoy.yaml has as many descriptors; more names would escape their limits
 local MAX_NAME_BYTES = 64 -- far longer than any schema's; a name becomes part of a descriptor
 
@@ -36,7 +37,9 @@ function envoy_on_request(handle)
     encoding = headers:get("content-encoding") or "identity",
   }
   local buffer = handle:body() -- waits for all of it
-  request.body = buffer and buffer:getBytes(0, buffer:length()) or ""
+  local length = buffer and buffer:length() or 0
+  request.body = length > 0 and length <= MAX_BODY_BYTES and buffer:getBytes(0, length) or ""
+  request.too_long = length > MAX_BODY_BYTES
   local understood, result = pcall(names_of, request)
   if understood then
     local metadata = handle:streamInfo():dynamicMetadata()
@@ -150,6 +153,9 @@ local function add_body(names, url, request)
 end
 
 function names_of(request)
+  if request.too_long then
+    malformed("the body is too long", "413")
+  end
   local names, url = {}, url_parameters(request.path)
   if request.method == "POST" then
     add_body(names, url, request)
