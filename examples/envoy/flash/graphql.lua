@@ -13,7 +13,8 @@ local document = require("document")
 local json = require("json")
 
 local NAMESPACE = "flash.graphql"
-local MAX_BODY_BYTES = 65536 -- as in envoy.yaml; a worker is busy with this much for some milliseconds
+local MAX_BODY_BYTES = 65536 -- as in envoy.yaml; the worst that fits keeps a worker busy for 30 ms, 20 KB of variables for 3
+local MAX_BATCH = 50 -- operations: a batch counts once, so without an end it would be a way around the limits
 local MAX_NAMES = 16 -- envoy.yaml has as many descriptors; more names would escape their limits
 local MAX_NAME_BYTES = 64 -- far longer than any schema's; a name becomes part of a descriptor
 
@@ -130,8 +131,8 @@ end
 local function add_json(names, url, body)
   local value = json.read(body)
   local batch = type(value) == "table" and value.is_array and value or { value }
-  if #batch == 0 then
-    malformed("the batch is empty")
+  if #batch == 0 or #batch > MAX_BATCH then
+    malformed("the batch is empty or too long")
   end
   for _, item in ipairs(batch) do
     add_operation(names, url, type(item) == "table" and item.fields or malformed("an operation is not an object"))
