@@ -28,7 +28,7 @@ use crate::{
     config::{DomainDefaults, settings::Settings},
     grpc::{self, service::RateLimitService},
     health::{Health, Readiness},
-    http::{self, Neighbourhood},
+    http::{self, Neighbourhood, usage_page::Secret},
     live::Live,
     reload::{self, Reload, last_good::LastGood},
     store::{Store, memory::Memory},
@@ -84,10 +84,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         "listening"
     );
 
+    let usage_secret = usage_secret(settings)?;
     let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;
     let reload = Arc::new(Reload::new(
         settings.rules.clone(),
-        DomainDefaults { count_denied: settings.count_denied },
+        DomainDefaults::of(settings),
         LastGood::new(state),
         Arc::clone(&live),
         Arc::clone(&health),
@@ -111,7 +112,15 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let (nothing_more, nothing_more_comes) = watch::channel(false);
     let keeping = tokio::spawn(keep::keep(kept, Arc::clone(&store), clock, nothing_more_comes));
-    let neighbourhood = Neighbourhood { health: Arc::clone(&health), store: Arc::clone(&store), telemetry };
+    let neighbourhood = Neighbourhood {
+        clock,
+        live: Arc::clone(&live),
+        hash_key,
+        usage_secret,
+        health: Arc::clone(&health),
+        store: Arc::clone(&store),
+        telemetry,
+    };
     let endpoints = Admin { live, health: Arc::clone(&health), store: Arc::clone(&store), started };
     tasks.spawn(serve_http(http, http::router(neighbourhood), stopped.clone()));
     tasks.spawn(serve_http(admin, admin::router(endpoints), stopped.clone()));
@@ -273,6 +282,13 @@ fn loopback_only(address: &str) -> anyhow::Result<&str> {
         bail!("setting `admin` is `{address}`: only loopback addresses until the admin API knows tokens");
     }
     Ok(address)
+}
+
+/// What a request for a usage page must show. One that cannot be read is no reason to show pages to everybody.
+fn usage_secret(settings: &Settings) -> anyhow::Result<Option<Arc<Secret>>> {
+    let Some(path) = &settings.usage_secret_file else { return Ok(None) };
+    let secret = Secret::read(path).with_context(|| format!("setting `usage_secret_file` is `{}`", path.display()))?;
+    Ok(Some(Arc::new(secret)))
 }
 
 /// The state directory, if it can be written; that there is none is said once, and costs only what it is for.

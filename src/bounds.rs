@@ -67,6 +67,8 @@ pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Deepest tree of rules, in levels. Real descriptors have up to six entries; the walk keeps its place on the stack.
 pub const LEVELS_MAX: usize = 32;
+/// Descriptors of one usage page: each is a look at the store, and nobody reads more.
+pub const USAGE_DESCRIPTORS_MAX: usize = 16;
 /// Windows of one rule. They are decided under one lock, and the headers name every one.
 pub const LIMITS_PER_RULE_MAX: usize = 16;
 /// Rules of all files together, values of lists counted each. At some 500 bytes a rule this is half a gigabyte.

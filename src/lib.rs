@@ -16,7 +16,7 @@
 //! | 12 | cli |
 //! | 11 | app |
 //! | 10 | grpc, http, admin |
-//! | 9 | reload |
+//! | 9 | reload, usage |
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
@@ -64,3 +64,5 @@ pub mod live;
 pub mod reload;
 #[cfg(feature = "serve")]
 pub mod telemetry;
+#[cfg(feature = "serve")]
+pub mod usage;

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::{render::Response, rules::Rules, telemetry::decisions::Decisions};
+use crate::{
+    render::{Response, usage_page::UsagePages},
+    rules::Rules,
+    telemetry::decisions::Decisions,
+};
 
 /// One complete rule set, and what belongs to it.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Generation {
     pub rules: Rules,
     /// What rules answer, by [`Rule::response`](crate::rules::Rule::response).
     pub responses: Vec<Response>,
+    /// Pages that show clients how they stand.
+    pub usage_pages: UsagePages,
     pub decisions: Decisions,
 }
 

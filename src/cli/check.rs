@@ -24,6 +24,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = super::checked_settings(matches)?;
+    let defaults = DomainDefaults::of(&settings);
     let paths: Vec<PathBuf> = match matches.get_many::<PathBuf>("path") {
         Some(paths) => paths.cloned().collect(),
         None => vec![settings.rules],
@@ -34,7 +35,6 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             files.extend(reading.files);
         }
     }
-    let defaults = DomainDefaults { count_denied: settings.count_denied };
     let result = compile(&files, defaults, &mut |path| directory::read_bounded(path));
     let (compiled, diagnostics) = match result {
         Ok(compiled) => (Some(compiled.summary()), compiled.warnings),

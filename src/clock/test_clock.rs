@@ -125,15 +125,14 @@ mod tests {
             ("advance 12h", Ok(noon)),
             ("advance 11h 59m 60s", Ok(noon)),
             ("advance 1500ms", Ok(Timestamp(start.0 + 1_500_000_000))),
-            ("advance 600y", Err("`y`")),
+            ("advance 9000000h", Err("out of the years")),
             ("set 1969-12-31T23:59:59Z", Err("out of the years")),
-            ("set tomorrow", Err("tomorrow")),
+            ("set tomorrow", Err("year")),
             ("advance", Err("is none of")),
             ("later", Err("`later` is none of")),
         ] {
             match (moved(start, command), then) {
                 (Ok(moved), Ok(then)) => assert_eq!(moved, then, "{command}"),
-                (Err(error), Err(_)) if command == "advance 600y" || command == "set tomorrow" => drop(error),
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{command}: {error}"),
                 (moved, then) => panic!("{command}: {moved:?} instead of {then:?}"),
             }

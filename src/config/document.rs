@@ -7,14 +7,15 @@ use super::{
     report::{Report, Spot},
     response::Look,
     rule::{self, Child, Reading},
+    usage::{self, UsageDraft},
     yaml::Node,
 };
 use crate::rules::RequestLimits;
 
 pub(super) const DOCUMENT: Shape = Shape {
     name: "a domain",
-    keys: &["domain", "descriptors", "response", "count_denied", "request_limits"],
-    unavailable: &["usage"],
+    keys: &["domain", "descriptors", "response", "usage", "count_denied", "request_limits"],
+    unavailable: &[],
 };
 
 /// A domain as its files give it.
@@ -24,6 +25,7 @@ pub(super) struct DomainDraft {
     pub look: Once<Look>,
     pub count_denied: Once<bool>,
     pub request_limits: Once<RequestLimits>,
+    pub usage: Once<UsageDraft>,
     /// Its top level.
     pub children: Vec<Child>,
 }
@@ -59,20 +61,23 @@ impl Domains {
         let look = fields.key_spot("response").map(|spot| (spot, reading.looks.read(&fields, report)));
         let count_denied = fields.key_spot("count_denied").zip(fields.boolean("count_denied", report));
         let request_limits = fields.key_spot("request_limits").zip(fields.word("request_limits", &words, report));
+        let usage = fields.key_spot("usage").zip(usage::read(&fields, report));
         let children = rule::rules(&fields, 0, reading, report);
 
         let domain = self.domain(name);
         once("response", name, &mut domain.look, look, report);
         once("count_denied", name, &mut domain.count_denied, count_denied, report);
         once("request_limits", name, &mut domain.request_limits, request_limits, report);
+        once("usage", name, &mut domain.usage, usage, report);
         domain.children.extend(children);
     }
 
     fn domain(&mut self, name: &str) -> &mut DomainDraft {
         let place = *self.places.entry(name.into()).or_insert(self.list.len());
         if place == self.list.len() {
-            let (look, count_denied, request_limits) = (None, None, None);
-            self.list.push(DomainDraft { name: name.into(), look, count_denied, request_limits, children: Vec::new() });
+            let (look, count_denied, request_limits, usage) = (None, None, None, None);
+            let children = Vec::new();
+            self.list.push(DomainDraft { name: name.into(), look, count_denied, request_limits, usage, children });
         }
         &mut self.list[place]
     }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | YAML: a tree with places | `yaml` |
 //! | raw: maps with known keys | `fields` |
-//! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `on_exceed`, `response`, `metadata` |
+//! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `on_exceed`, `response`, `metadata`, `usage` |
 //! | put together | `merge`, `extends` |
 //! | compiled | `build`, `warnings` |
 
@@ -26,6 +26,7 @@ mod response;
 mod rule;
 pub mod settings;
 mod suggest;
+mod usage;
 mod warnings;
 mod yaml;
 
@@ -43,15 +44,16 @@ use matching::Lists;
 use report::{Report, Spot};
 use response::Looks;
 use rule::{Draft, Reading};
+use settings::Settings;
 
 use crate::{
     bounds::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX},
-    render::Response,
+    render::{Response, usage_page::UsagePages},
     rules::Rules,
 };
 
 /// Every kind of map in a rule file, so that a key in the wrong one can be sent to the right one.
-const SHAPES: [&Shape; 9] = [
+const SHAPES: [&Shape; 11] = [
     &document::DOCUMENT,
     &rule::RULE,
     &limits::LIMIT,
@@ -61,6 +63,8 @@ const SHAPES: [&Shape; 9] = [
     &response::RESPONSE,
     &response::HEADER,
     &response::BODY,
+    &usage::USAGE,
+    &usage::ENTRY,
 ];
 
 /// One rule file as it was read.
@@ -77,6 +81,15 @@ pub struct RuleFile {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DomainDefaults {
     pub count_denied: bool,
+    /// Usage pages can be read from beyond this machine, and whoever asks names whom he likes.
+    pub open_usage_pages: bool,
+}
+
+impl DomainDefaults {
+    pub fn of(settings: &Settings) -> Self {
+        let open_usage_pages = settings.usage_secret_file.is_none() && !settings.http_is_local();
+        Self { count_denied: settings.count_denied, open_usage_pages }
+    }
 }
 
 /// A whole set of files, compiled.
@@ -85,6 +98,7 @@ pub struct Compiled {
     pub rules: Rules,
     /// What [`Rule::response`](crate::rules::Rule::response) points into.
     pub responses: Vec<Response>,
+    pub usage_pages: UsagePages,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -136,10 +150,11 @@ pub fn compile(
         build.domain(domain);
     }
     let rules = build.rules;
+    let usage_pages = usage::pages(&mut domains.list, &drafts, defaults, &mut report);
     if report.failed() {
         return Err(report.finish());
     }
-    Ok(Compiled { rules, responses: looks.compiled, warnings: report.finish() })
+    Ok(Compiled { rules, responses: looks.compiled, usage_pages, warnings: report.finish() })
 }
 
 fn fits(index: usize, file: &RuleFile) -> Result<(), String> {

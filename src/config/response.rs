@@ -208,7 +208,7 @@ fn check_body(text: &BodyText, spot: Spot, report: &mut Report) {
     }
 }
 
-fn fault_at(spot: Spot, fault: Fault, report: &mut Report) {
+pub(super) fn fault_at(spot: Spot, fault: Fault, report: &mut Report) {
     let place = if fault.at == 0 { String::new() } else { format!(" (character {} of the text)", fault.at + 1) };
     report.error_help(spot, format!("{}{place}", fault.message), fault.help);
 }

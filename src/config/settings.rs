@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub http: String,
     pub admin: String,
     pub rules: PathBuf,
+    /// None: whoever reaches the port may read usage pages.
+    pub usage_secret_file: Option<PathBuf>,
     /// None where there is nowhere to write.
     pub state: PathBuf,
     /// Whether counters are kept there.
@@ -160,6 +162,7 @@ impl RawSettings {
             http: check.text("http"),
             admin: check.text("admin"),
             rules: check.text("rules").into(),
+            usage_secret_file: Some(check.text("usage_secret_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
             state: check.state(),
             snapshot: check.snapshot(),
             count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
@@ -181,6 +184,14 @@ impl RawSettings {
         };
         check.parse("store", "`memory` (Redis is not available yet)", |text| (text == "memory").then_some(()));
         if check.errors.is_empty() { Ok(settings) } else { Err(check.errors) }
+    }
+}
+
+impl Settings {
+    /// Whether HTTP is for this machine alone. A name other than `localhost` may mean any address.
+    pub fn http_is_local(&self) -> bool {
+        let host = self.http.rsplit_once(':').map_or(&*self.http, |(host, _)| host).trim_matches(['[', ']']);
+        host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
     }
 }
 

@@ -148,28 +148,14 @@ impl<'p> Case<'_, 'p> {
     }
 
     fn figure(&self, index: usize) -> Figure<'p> {
-        let (limit, verdict) = (self.plan.limits[index], self.verdict(index));
-        let standing = verdict.standing;
-        let mut figure = Figure {
-            limit,
-            used: standing.used,
-            available: standing.available,
-            remaining: standing.available,
-            reset_secs: standing.reset.ceil_secs(),
-            length: limit.limit.window.length_at(self.now),
-        };
-        if !verdict.fits {
-            // envoyproxy/ratelimit tells the end of the window, whatever was asked.
-            refuse(&mut figure, if self.each_alone() { Wait::None } else { verdict.wait });
-        }
-        figure
+        Figure::of(self.plan.limits[index], self.verdict(index), self.plan.charges.way, self.now)
     }
 
     /// The figure that a descriptor reports: of one that is blocked it says so, whatever its window holds.
     fn reported_figure(&self, index: usize, outcome: &Outcome) -> Figure<'p> {
         let mut figure = self.figure(index);
         if outcome.refused && !self.each_alone() {
-            refuse(&mut figure, outcome.wait);
+            figure.refuse(outcome.wait);
         }
         figure
     }
@@ -295,17 +281,6 @@ impl<'p> Case<'_, 'p> {
         let blocks = blocks.max().map_or(Wait::None, Wait::For);
         enforced.max().unwrap_or_default().max(quota.min().unwrap_or_default()).max(blocks)
     }
-}
-
-/// Makes `figure` that of a refusal: nothing left, and when to come back.
-fn refuse(figure: &mut Figure<'_>, wait: Wait) {
-    figure.remaining = 0;
-    figure.reset_secs = match wait {
-        Wait::None => figure.reset_secs,
-        Wait::For(wait) => wait.ceil_secs(),
-        Wait::Never => figure.length.ceil_secs(),
-    }
-    .max(1);
 }
 
 /// The first of `charges` with the longest wait.

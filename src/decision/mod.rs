@@ -9,6 +9,8 @@ pub use decide::decide;
 pub use plan::{Blocked, Plan, plan};
 
 use crate::{
+    charge::{Verdict, Way},
+    limit::Wait,
     rules::{Domain, Rule, RuleLimit},
     units::{Nanos, Timestamp},
 };
@@ -77,6 +79,37 @@ pub struct Answer<'p> {
     /// Nothing is said to the client: the request is exempt, or only shadow limits or rules without limits matched. Operators
     /// may know of it.
     pub silent: bool,
+}
+
+impl<'p> Figure<'p> {
+    /// The figures of `limit`, a charge of which came out as `verdict`.
+    pub fn of(limit: &'p RuleLimit, verdict: &Verdict, way: Way, now: Timestamp) -> Self {
+        let standing = verdict.standing;
+        let mut figure = Self {
+            limit,
+            used: standing.used,
+            available: standing.available,
+            remaining: standing.available,
+            reset_secs: standing.reset.ceil_secs(),
+            length: limit.limit.window.length_at(now),
+        };
+        if !verdict.fits {
+            // envoyproxy/ratelimit tells the end of the window, whatever was asked.
+            figure.refuse(if way == Way::EachAlone { Wait::None } else { verdict.wait });
+        }
+        figure
+    }
+
+    /// Makes it that of a refusal: nothing left, and when to come back.
+    fn refuse(&mut self, wait: Wait) {
+        self.remaining = 0;
+        self.reset_secs = match wait {
+            Wait::None => self.reset_secs,
+            Wait::For(wait) => wait.ceil_secs(),
+            Wait::Never => self.length.ceil_secs(),
+        }
+        .max(1);
+    }
 }
 
 impl<'p> Answer<'p> {

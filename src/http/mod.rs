@@ -1,4 +1,4 @@
-//! HTTP for the neighbourhood: probes and metrics. Nothing here changes anything.
+//! HTTP for the neighbourhood: probes, metrics, usage pages. Nothing here changes anything.
 //!
 //! | path | answers |
 //! |---|---|
@@ -6,8 +6,11 @@
 //! | `/livez` | 200 as long as the process answers at all |
 //! | `/readyz` | 200 while ready, else 503 with the reason |
 //! | `/metrics` | everything, in Prometheus' text format |
+//! | the `usage` of a domain | [how a client stands](usage_page) |
 //!
 //! Any other path is 404.
+
+pub mod usage_page;
 
 use std::sync::Arc;
 
@@ -19,8 +22,12 @@ use axum::{
     routing::get,
 };
 
+use self::usage_page::Secret;
 use crate::{
+    clock::Clock,
     health::Health,
+    live::Live,
+    rules::identity::HashKey,
     store::Store,
     telemetry::{Telemetry, metrics},
 };
@@ -28,6 +35,11 @@ use crate::{
 /// What the endpoints look at.
 #[derive(Clone, Debug)]
 pub struct Neighbourhood {
+    pub clock: Clock,
+    pub live: Arc<Live>,
+    pub hash_key: HashKey,
+    /// None: whoever reaches the port may read usage pages.
+    pub usage_secret: Option<Arc<Secret>>,
     pub health: Arc<Health>,
     pub store: Arc<Store>,
     pub telemetry: Arc<Telemetry>,
@@ -40,8 +52,13 @@ pub fn router(neighbourhood: Neighbourhood) -> Router {
         .route("/livez", get(async || "OK\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(async || (StatusCode::NOT_FOUND, "no such page; there are /healthcheck /livez /readyz /metrics\n"))
+        .fallback(usage_page::answer)
         .with_state(neighbourhood)
+}
+
+/// Usage pages are not named: their paths are nobody's business who does not know them.
+fn no_such_page() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "no such page; there are /healthcheck /livez /readyz /metrics\n")
 }
 
 async fn healthcheck(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse {

@@ -185,7 +185,7 @@ impl Reload {
         for warning in &compiled.warnings {
             tracing::warn!("{warning}");
         }
-        let Compiled { rules, responses, warnings } = compiled;
+        let Compiled { rules, responses, usage_pages, warnings } = compiled;
         let (rule_count, limit_count) = rules.given();
         RulesLoaded {
             generation: state.generation,
@@ -199,7 +199,7 @@ impl Reload {
         }
         .emit(&self.telemetry);
         let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);
-        let next = Arc::new(Generation { number: state.generation, hash, rules, responses, decisions });
+        let next = Arc::new(Generation { number: state.generation, hash, rules, responses, usage_pages, decisions });
         state.retired.extend(self.live.replace(next));
         self.health.rules_loaded();
     }

@@ -8,7 +8,6 @@ use super::{
     text::{Escape, push_number},
     time::push_humanized,
 };
-use crate::bounds;
 
 /// What a refused client reads.
 #[derive(Debug, Default)]
@@ -33,18 +32,11 @@ impl Body {
     /// # Errors
     ///
     /// A content type that is none ([`ContentType::parse`] tells it apart), a fault of the template, or a template that could fill more than
-    /// [`bounds::BODY_MAX_BYTES`]. So no body is ever cut: half a JSON is worse than none.
+    /// [`bounds::BODY_MAX_BYTES`](crate::bounds::BODY_MAX_BYTES).
     pub fn template(content_type: &str, text: &str) -> Result<Self, Fault> {
         let content_type = ContentType::parse(content_type)?;
         let template = Template::parse(text, content_type.escape())?;
-        let longest = template.longest();
-        if longest > bounds::BODY_MAX_BYTES {
-            let message = format!("the body could be {longest} bytes long, at most {} may be", bounds::BODY_MAX_BYTES);
-            return Err(Fault::new(message).help(format!(
-                "a text that is inserted counts {} bytes, every branch of an `if` counts",
-                bounds::INSERT_MAX_BYTES
-            )));
-        }
+        template.fits_a_body()?;
         Ok(Self::Template { content_type, template })
     }
 

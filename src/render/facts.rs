@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub figures: &'a [Figure<'a>],
     /// The reported one of them.
     pub figure: Option<&'a Figure<'a>>,
+    /// Every window of a usage page; none on answers.
+    pub windows: &'a [WindowFacts<'a>],
     /// One a descriptor; none where the answering rule exposes nothing.
     pub statuses: &'a [Status<'a>],
     /// The descriptor that the answer is about.
@@ -48,10 +50,36 @@ impl<'a> Facts<'a> {
             rule: answer.rule,
             figures,
             figure: figures.get(answer.reported),
+            windows: &[],
             statuses,
             descriptor: answer.descriptor,
             descriptors: &request.descriptors,
             entries: &request.entries,
+        }
+    }
+
+    /// What a usage page says: no answer to anything, only how windows stand.
+    pub fn of_page(
+        now: Timestamp,
+        domain: Option<&'a Domain>,
+        rule: &'a Rule,
+        windows: &'a [WindowFacts<'a>],
+        entries: &'a [Entry<'a>],
+    ) -> Self {
+        Self {
+            now,
+            refused: false,
+            retry_after_secs: None,
+            never: false,
+            domain,
+            rule,
+            figures: &[],
+            figure: None,
+            windows,
+            statuses: &[],
+            descriptor: 0,
+            descriptors: &[],
+            entries,
         }
     }
 
@@ -106,6 +134,16 @@ impl<'a> Facts<'a> {
     pub fn domain_name(&self) -> &'a str {
         self.domain.map_or("", |domain| &domain.name)
     }
+}
+
+/// How a window of a usage page stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowFacts<'a> {
+    pub name: &'a str,
+    pub current: u64,
+    pub limit: u64,
+    pub remaining: u64,
+    pub reset_secs: u64,
 }
 
 /// The number that a window is said to allow; a token bucket's is its burst.

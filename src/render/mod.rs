@@ -12,6 +12,7 @@ mod scene;
 pub mod template;
 pub mod text;
 pub mod time;
+pub mod usage_page;
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub use headers::{
     Headers,
     list::{Header, List, On},
 };
-pub use rehearsal::{Rehearsed, rehearse};
+pub use rehearsal::{Rehearsed, rehearse, rehearse_page};
 
 use crate::{decision::Decision, request::Request, rules::Value};
 use facts::Facts;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Body, Headers, Response,
+    facts::{Facts, WindowFacts},
     headers::list::List,
     scene::{Scene, Stand},
     template::{
@@ -18,7 +19,7 @@ use super::{
         expression::{Name, Number, Source, Text, Value},
     },
 };
-use crate::{bounds, units::Nanos};
+use crate::{bounds, request::Entry, units::Nanos};
 
 /// One rehearsed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ const HOSTILE: [&[u8]; 13] = [
     b"0",
 ];
 
+/// Nothing, one, a number as any, and the longest.
+const EXTREMES: [u64; 4] = [0, 1, 59, u64::MAX];
 /// Keys of one response that are tried alone, and all but them: with more, loading would take too long.
 const ODD_KEYS_MAX: usize = 16;
 /// Comparisons of one response that are rehearsed; what compares with more is a program, not a template.
@@ -60,6 +63,44 @@ const LITERALS_MAX: usize = 64;
 pub fn rehearse(response: &Response) -> Vec<Rehearsed> {
     let Some(script) = Script::of(response) else { return Vec::new() };
     script.scenes().iter().map(|scene| perform(scene, response)).collect()
+}
+
+/// Every page that `template` may make of hostile values: with all of its windows, with each of them missing, and with
+/// none. All must parse as JSON.
+pub fn rehearse_page(template: &Template) -> Vec<Vec<u8>> {
+    let mut script = Script { numbers: EXTREMES.into(), ..Script::default() };
+    script.read(template);
+    let names: BTreeSet<&str> = template.windows().collect();
+    let window =
+        |name, number| WindowFacts { name, current: number, limit: number, remaining: number, reset_secs: number };
+    let stands = |number: u64| {
+        let all: Vec<_> = names.iter().map(|name| window(*name, number)).collect();
+        let missing = (0..all.len().min(ODD_KEYS_MAX)).map(|odd| [&all[..odd], &all[odd + 1..]].concat());
+        [all.clone(), Vec::new()].into_iter().chain(missing.collect::<Vec<_>>())
+    };
+    let mut pages = Vec::new();
+    let mut play = |number: u64, value_of: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let values: Vec<_> = script.keys.iter().map(|key| (key.as_slice(), value_of(key))).collect();
+        let entries: Vec<_> = values.iter().map(|(key, value)| Entry { key, value }).collect();
+        let scene = Scene::new("rule", "domain");
+        for windows in stands(number) {
+            let mut page = Vec::new();
+            let _ = template
+                .fill(&Facts::of_page(scene.now, Some(&scene.domain), &scene.rule, &windows, &entries), &mut page);
+            pages.push(page);
+        }
+    };
+    for value in script.values() {
+        play(59, &|_| value.clone());
+    }
+    for &number in &script.numbers {
+        play(number, &|_| b"acme".to_vec());
+    }
+    for odd in script.keys.iter().take(ODD_KEYS_MAX) {
+        play(59, &|key| if key == odd { b"acme".to_vec() } else { Vec::new() });
+        play(59, &|key| if key == odd { Vec::new() } else { b"acme".to_vec() });
+    }
+    pages
 }
 
 fn perform(scene: &Scene, response: &Response) -> Rehearsed {
@@ -89,7 +130,7 @@ impl Script {
         if list.is_none() && !matches!(response.body, Body::Template { .. }) {
             return None;
         }
-        let mut script = Self { numbers: [0, 1, 59, u64::MAX].into(), ..Self::default() };
+        let mut script = Self { numbers: EXTREMES.into(), ..Self::default() };
         for template in list.into_iter().flat_map(List::templates).chain(response.body.template_of()) {
             script.read(template);
         }
@@ -106,7 +147,7 @@ impl Script {
             match test {
                 Test::Holds(Value::Text(Text::Name(name))) => self.read_name(name),
                 Test::Holds(_) => {}
-                Test::Numbers(left, _, right) => [left, right].into_iter().for_each(|number| self.read_number(*number)),
+                Test::Numbers(left, _, right) => [left, right].into_iter().for_each(|number| self.read_number(number)),
                 Test::Texts(left, _, right) => [left, right].into_iter().for_each(|name| self.read_name(name)),
             }
         }
@@ -120,21 +161,25 @@ impl Script {
         }
     }
 
-    fn read_number(&mut self, number: Number) {
-        if let Number::Literal(number) = number
+    fn read_number(&mut self, number: &Number) {
+        if let Number::Literal(number) = *number
             && self.numbers.len() < LITERALS_MAX
         {
             self.numbers.extend([number.saturating_sub(1), number, number.saturating_add(1)]);
         }
     }
 
+    /// What a request may bring: one that is longer than any insert, too.
+    fn values(&self) -> Vec<Vec<u8>> {
+        let long = vec![b'"'; 2 * bounds::INSERT_MAX_BYTES];
+        HOSTILE.map(<[u8]>::to_vec).into_iter().chain([long]).chain(self.texts.iter().cloned()).collect()
+    }
+
     fn scenes(&self) -> Vec<Scene> {
         let mut scenes = Vec::new();
-        let long = vec![b'"'; 2 * bounds::INSERT_MAX_BYTES];
-        let values = HOSTILE.into_iter().chain([long.as_slice()]).chain(self.texts.iter().map(Vec::as_slice));
-        for value in values {
-            let everywhere = |_: &[u8]| value;
-            self.outcomes(59, value, everywhere, &mut scenes);
+        for value in self.values() {
+            let everywhere = |_: &[u8]| value.as_slice();
+            self.outcomes(59, &value, everywhere, &mut scenes);
         }
         for &number in &self.numbers {
             self.outcomes(number, b"acme", |_| b"acme", &mut scenes);

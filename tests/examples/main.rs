@@ -30,7 +30,7 @@ macro_rules! every_readme_comes_true {
     };
 }
 
-every_readme_comes_true!(flash, prolifi);
+every_readme_comes_true!(claid, flash, hexagraph, hexsafe, prolifi);
 
 #[test]
 fn every_example_is_replayed() {

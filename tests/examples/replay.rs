@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -26,6 +26,15 @@ const START: &str = "2026-01-05T12:00:00Z";
 
 /// How long one command may take; the longest sends some thousand requests, on a busy machine.
 const COMMAND_SECS: &str = "120";
+
+/// What a command gets for `sleep SECONDS`: the time passes at once.
+const SLEEP: &str = r#"#!/usr/bin/env python3
+import socket, sys
+clock = socket.socket(socket.AF_UNIX)
+clock.connect("$CLOCK")
+clock.sendall(f"advance {sys.argv[1]}s\n".encode())
+sys.exit(clock.recv(100)[:3] != b"ok ")
+"#;
 
 /// Where a README and an Envoy configuration say that things listen, by the names in `# port: NAME`.
 const PORTS: [(&str, u16); 5] =
@@ -67,13 +76,16 @@ impl Replay {
         let copy = dir.path().join("example");
         copy_files(example, &copy);
         fs::write(dir.path().join(".curlrc"), "silent\n").expect("the directory is ours");
+        let clock = dir.path().join("clock.sock");
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).expect("the directory is ours");
+        write_program(&bin.join("sleep"), &SLEEP.replace("$CLOCK", &clock.display().to_string()));
 
         let mut command = Command::new("python3");
         command.arg("-B").arg(examples().join("upstream.py")).arg(upstream.to_string());
         let mut upstream_process = Process::start("upstream", dir.path(), &mut command);
         upstream_process.wait_until(|| TcpStream::connect(("127.0.0.1", upstream)).is_ok());
 
-        let clock = dir.path().join("clock.sock");
         let grpc = format!("127.0.0.1:{grpc}");
         let service = Service { grpc: &grpc, http, admin, rules: &copy.join("rules.yaml"), clock: Some(&clock) };
         let service = service.start(dir.path());
@@ -101,7 +113,7 @@ impl Replay {
         let output = Command::new("timeout")
             .args([COMMAND_SECS, "bash", "-c", &format!("exec 2>&1\n{}", self.with_our_ports(command))])
             .current_dir(&self.copy)
-            .env("PATH", path_with_tallygate())
+            .env("PATH", self.path())
             // On a terminal an answer is shown without a progress meter; and nobody's own settings count.
             .env("CURL_HOME", self.dir.path())
             .env("TALLYGATE_ADMIN", format!("127.0.0.1:{}", self.port("admin")))
@@ -135,6 +147,14 @@ impl Replay {
         port(name, self.ports)
     }
 
+    /// Where commands are looked for: our `sleep`, the tallygate that was built, the machine's.
+    fn path(&self) -> OsString {
+        let tallygate = Path::new(env!("CARGO_BIN_EXE_tallygate")).parent().expect("a program lies in a directory");
+        let machine = env::var_os("PATH").unwrap_or_default();
+        let all = [self.dir.path().join("bin"), tallygate.to_owned()].into_iter().chain(env::split_paths(&machine));
+        env::join_paths(all).expect("they came from a PATH")
+    }
+
     /// A command as the README has it, sent to where things listen here.
     fn with_our_ports(&self, command: &str) -> String {
         let usual = PORTS.iter().zip(self.ports);
@@ -150,6 +170,11 @@ fn copy_files(from: &Path, to: &Path) {
         let path = entry.expect("it can be listed").path();
         fs::copy(&path, to.join(path.file_name().expect("a listed file has a name"))).expect("files can be copied");
     }
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).expect("the directory is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
 }
 
 fn port(name: &str, ports: [u16; PORTS.len()]) -> u16 {
@@ -176,11 +201,4 @@ fn patient(bootstrap: &str) -> String {
     let usual = "timeout: 0.02s";
     assert!(bootstrap.contains(usual), "envoy.yaml does not say `{usual}`");
     bootstrap.replace(usual, "timeout: 10s")
-}
-
-fn path_with_tallygate() -> OsString {
-    let program = Path::new(env!("CARGO_BIN_EXE_tallygate"));
-    let mut paths = vec![program.parent().expect("a program lies in a directory").to_owned()];
-    paths.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    env::join_paths(paths).expect("they came from a PATH")
 }

@@ -27,7 +27,14 @@ pub const ALL: &[Setting] = &[
         env: &["TALLYGATE_HTTP"],
         value: "HOST:PORT",
         default: "127.0.0.1:8080",
-        help: "Probes and metrics: /healthcheck /livez /readyz /metrics",
+        help: "Probes, metrics, usage pages: /healthcheck /livez /readyz /metrics, and what rules add",
+    },
+    Setting {
+        key: "usage_secret_file",
+        env: &["TALLYGATE_USAGE_SECRET_FILE"],
+        value: "FILE",
+        default: "",
+        help: "A file with what the header x-usage-secret must hold for a usage page; none: anybody may read them",
     },
     Setting {
         key: "admin",

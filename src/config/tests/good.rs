@@ -286,7 +286,8 @@ fn domain_keys_are_read() {
     assert!(domain.count_denied && domain.request_limits == RequestLimits::AtMost && domain.top.is_empty());
     assert_eq!((&*domain.request_rule.name, &*domain.request_rule.limits[0].name), ("request-limit", "request"));
     let files = [RuleFile { name: "f".into(), path: "f".into(), text: b"domain: d".to_vec() }];
-    let compiled = compile(&files, DomainDefaults { count_denied: true }, &mut read_list).expect("it loads");
+    let compiled = compile(&files, DomainDefaults { count_denied: true, ..DomainDefaults::default() }, &mut read_list)
+        .expect("it loads");
     assert!(compiled.rules.domains[b"d".as_slice()].count_denied);
 }
 

@@ -64,6 +64,16 @@ impl Condition {
 }
 
 impl Test {
+    /// The numbers it looks at.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = &Number> {
+        let (one, other) = match self {
+            Self::Holds(Value::Number(number)) => (Some(number), None),
+            Self::Numbers(left, _, right) => (Some(left), Some(right)),
+            Self::Holds(_) | Self::Texts(..) => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
     fn holds(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Holds(Value::Denied) => facts.refused,

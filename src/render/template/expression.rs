@@ -12,6 +12,14 @@
 //! | `denied` | whether the request is refused |
 //! | `descriptor.KEY`, `descriptor["any key"]` | a value of the request; empty where there is none |
 //!
+//! A usage page has others:
+//!
+//! | variable | is |
+//! |---|---|
+//! | `window.NAME.current`, `.limit`, `.remaining`, `.reset` | the figures of the first window of this name |
+//! | `window["any name"]["limit"]` | the same, for names with other signs in them |
+//! | `domain`, `descriptor.KEY` | as above |
+//!
 //! | filter | of | gives |
 //! |---|---|---|
 //! | `humanize` | seconds | `1 min`, `2 h` |
@@ -23,7 +31,7 @@ use super::Filled;
 use crate::{
     bounds,
     render::{
-        facts::{self, Facts},
+        facts::{self, Facts, WindowFacts},
         text::{Escape, push_number},
         time::{push_http_date, push_humanized},
     },
@@ -50,7 +58,7 @@ pub enum Source {
 }
 
 /// A number, by name or as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Number {
     RetryAfter,
     Limit,
@@ -58,7 +66,26 @@ pub enum Number {
     Available,
     Reset,
     Used,
+    /// One figure of the window of this name: on usage pages.
+    Window(Box<str>, Part),
     Literal(u64),
+}
+
+/// A figure of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Current,
+    Limit,
+    Remaining,
+    Reset,
+}
+
+/// Which variables there are, by what the template is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// Headers and bodies of answers.
+    Answer,
+    UsagePage,
 }
 
 /// A text, by name or as it stands.
@@ -87,8 +114,8 @@ pub enum Value {
     Denied,
 }
 
-/// The variables, as faults list them.
-pub const VARIABLES: [&str; 13] = [
+/// The variables of answers, as faults list them.
+const VARIABLES: [&str; 13] = [
     "message",
     "retry_after",
     "limit",
@@ -104,12 +131,69 @@ pub const VARIABLES: [&str; 13] = [
     "descriptor",
 ];
 
+/// The variables of usage pages, as faults list them.
+const USAGE_PAGE_VARIABLES: [&str; 6] = [
+    "window.NAME.current",
+    "window.NAME.limit",
+    "window.NAME.remaining",
+    "window.NAME.reset",
+    "descriptor.KEY",
+    "domain",
+];
+
+/// The figures of a window, as they are written.
+const PARTS: [(&str, Part); 4] =
+    [("current", Part::Current), ("limit", Part::Limit), ("remaining", Part::Remaining), ("reset", Part::Reset)];
+
 /// The filters.
 pub const FILTERS: [&str; 4] = ["humanize", "epoch", "http_date", "json"];
 
-impl Value {
-    /// The variable of this name, `descriptor` aside, which needs a key.
+impl Vocabulary {
+    /// The variable of this name, those aside that need a key.
+    pub(super) fn value(self, name: &str) -> Option<Value> {
+        match self {
+            Self::Answer => Value::of_answer(name),
+            Self::UsagePage => (name == "domain").then_some(Value::Text(Text::Name(Name::Domain))),
+        }
+    }
+
+    /// Whether windows can be asked for by name.
+    pub(super) fn has_windows(self) -> bool {
+        self == Self::UsagePage
+    }
+
+    /// All variables, as faults list them.
+    pub(super) fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Answer => &VARIABLES,
+            Self::UsagePage => &USAGE_PAGE_VARIABLES,
+        }
+    }
+}
+
+impl Part {
+    /// The figure that is written so.
     pub(super) fn named(name: &str) -> Option<Self> {
+        PARTS.into_iter().find(|(written, _)| *written == name).map(|(_, part)| part)
+    }
+
+    /// Every way to write a figure.
+    pub(super) fn names() -> [&'static str; 4] {
+        PARTS.map(|(written, _)| written)
+    }
+
+    fn of(self, window: &WindowFacts<'_>) -> u64 {
+        match self {
+            Self::Current => window.current,
+            Self::Limit => window.limit,
+            Self::Remaining => window.remaining,
+            Self::Reset => window.reset_secs,
+        }
+    }
+}
+
+impl Value {
+    fn of_answer(name: &str) -> Option<Self> {
         Some(match name {
             "message" => Self::Text(Text::Message),
             "policies" => Self::Text(Text::Policies),
@@ -169,8 +253,8 @@ impl Insert {
 }
 
 impl Source {
-    fn number(&self) -> Option<Number> {
-        match *self {
+    pub(in crate::render) fn number(&self) -> Option<&Number> {
+        match self {
             Self::Number(number) | Self::Humanized(number) | Self::Epoch(number) | Self::HttpDate(number) => {
                 Some(number)
             }
@@ -181,7 +265,7 @@ impl Source {
 
 impl Number {
     /// Its value; none where this answer has no such figure.
-    pub(super) fn of(self, facts: &Facts<'_>) -> Option<u64> {
+    pub(super) fn of(&self, facts: &Facts<'_>) -> Option<u64> {
         match self {
             Self::RetryAfter => facts.retry_after_secs,
             Self::Limit => facts.figure.map(facts::limit),
@@ -189,7 +273,10 @@ impl Number {
             Self::Available => facts.figure.map(|figure| figure.available),
             Self::Reset => facts.figure.map(|figure| figure.reset_secs),
             Self::Used => facts.figure.map(|figure| figure.used),
-            Self::Literal(number) => Some(number),
+            Self::Window(name, part) => {
+                facts.windows.iter().find(|window| *window.name == **name).map(|it| part.of(it))
+            }
+            Self::Literal(number) => Some(*number),
         }
     }
 }

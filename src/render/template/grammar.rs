@@ -10,7 +10,7 @@
 
 use super::{
     condition::{Comparison, Condition, Step, Test},
-    expression::{Name, Number, Text, VARIABLES, Value},
+    expression::{Name, Number, Part, Text, Value},
     lexer::{Lexer, Token},
 };
 use crate::{bounds, render::Fault, spelling::did_you_mean};
@@ -108,32 +108,72 @@ pub(super) fn value(lexer: &mut Lexer<'_>) -> Result<(Value, usize), Fault> {
     let value = match token {
         Token::Number(number) => Value::Number(Number::Literal(number)),
         Token::Text(text) => Value::Text(Text::Name(Name::Literal(text.into()))),
-        Token::Word(word) => match Value::named(&word) {
+        Token::Word(word) => match lexer.vocabulary().value(&word) {
             Some(value) => value,
-            None => descriptor_value(lexer, &word, at)?,
+            None => keyed_value(lexer, &word, at)?,
         },
         token => return Err(unexpected(lexer, &token, at, "a variable, a text in quotes or a number")),
     };
     Ok((value, at))
 }
 
+/// A variable with a key.
+fn keyed_value(lexer: &mut Lexer<'_>, word: &str, at: usize) -> Result<Value, Fault> {
+    let (variable, key) = word.split_once('.').unwrap_or((word, ""));
+    match variable {
+        "descriptor" => descriptor_value(lexer, key, at),
+        "window" if lexer.vocabulary().has_windows() => window_value(lexer, key, at),
+        _ => {
+            let fault = lexer.fault(at, format!("unknown variable `{word}`"));
+            let variables = lexer.vocabulary().variables();
+            let meant = did_you_mean(word, variables.iter().copied());
+            Err(fault.help_or(meant, || format!("variables are {}", listed(variables))))
+        }
+    }
+}
+
 /// `descriptor.KEY` or `descriptor["KEY"]`
-fn descriptor_value(lexer: &mut Lexer<'_>, word: &str, at: usize) -> Result<Value, Fault> {
+fn descriptor_value(lexer: &mut Lexer<'_>, key: &str, at: usize) -> Result<Value, Fault> {
     let by_key = |key: &str| Value::Text(Text::Name(Name::Descriptor(key.as_bytes().into())));
-    if let Some(key) = word.strip_prefix("descriptor.").filter(|key| !key.is_empty()) {
+    if !key.is_empty() {
         return Ok(by_key(key));
     }
-    if word != "descriptor" {
-        let fault = lexer.fault(at, format!("unknown variable `{word}`"));
-        return Err(fault.help_or(did_you_mean(word, VARIABLES), || format!("variables are {}", listed(&VARIABLES))));
+    match index(lexer)? {
+        Some(key) => Ok(by_key(&key)),
+        None => {
+            let fault = lexer.fault(at, "`descriptor` needs a key");
+            Err(fault.help("write `descriptor.api_key` or `descriptor[\"any key\"]`"))
+        }
     }
-    let (Token::Symbol("["), Token::Text(key), Token::Symbol("]")) =
-        (lexer.next()?.0, lexer.next()?.0, lexer.next()?.0)
-    else {
-        let fault = lexer.fault(at, "`descriptor` needs a key");
-        return Err(fault.help("write `descriptor.api_key` or `descriptor[\"any key\"]`"));
+}
+
+/// `window.NAME.PART` or `window["NAME"]["PART"]`
+fn window_value(lexer: &mut Lexer<'_>, key: &str, at: usize) -> Result<Value, Fault> {
+    let parts = match key.rsplit_once('.') {
+        Some((name, part)) => Some((name.to_owned(), part.to_owned())),
+        None if key.is_empty() => index(lexer)?.zip(index(lexer)?),
+        None => None,
     };
-    Ok(by_key(&key))
+    let Some((name, part)) = parts.filter(|(name, _)| !name.is_empty()) else {
+        let fault = lexer.fault(at, "`window` needs a name and a figure");
+        return Err(fault.help("write `window.minute.limit` or `window[\"any name\"][\"limit\"]`"));
+    };
+    match Part::named(&part) {
+        Some(part) => Ok(Value::Number(Number::Window(name.into(), part))),
+        None => {
+            let fault = lexer.fault(at, format!("a window has no figure `{part}`"));
+            let names = Part::names();
+            Err(fault.help_or(did_you_mean(&part, names), || format!("figures are {}", listed(&names))))
+        }
+    }
+}
+
+/// `["KEY"]`; none where something else stands here.
+fn index(lexer: &mut Lexer<'_>) -> Result<Option<String>, Fault> {
+    match (lexer.next()?.0, lexer.next()?.0, lexer.next()?.0) {
+        (Token::Symbol("["), Token::Text(key), Token::Symbol("]")) => Ok(Some(key)),
+        _ => Ok(None),
+    }
 }
 
 fn is_word(token: &Token, word: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The words inside a tag.
 
+use super::expression::Vocabulary;
 use crate::render::Fault;
 
 /// One word of an expression.
@@ -25,11 +26,17 @@ pub struct Lexer<'t> {
     text: &'t str,
     /// In bytes, on a character boundary.
     at: usize,
+    vocabulary: Vocabulary,
 }
 
 impl<'t> Lexer<'t> {
-    pub fn new(text: &'t str, at: usize) -> Self {
-        Self { text, at }
+    pub fn new(text: &'t str, at: usize, vocabulary: Vocabulary) -> Self {
+        Self { text, at, vocabulary }
+    }
+
+    /// What the names that are read may mean.
+    pub fn vocabulary(&self) -> Vocabulary {
+        self.vocabulary
     }
 
     /// Where it stands, in bytes.

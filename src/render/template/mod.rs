@@ -16,9 +16,13 @@ mod lexer;
 mod parse;
 
 pub use condition::Condition;
-pub use expression::Insert;
+pub use expression::{Insert, Vocabulary};
+
+use condition::Test;
+use expression::Number;
 
 use super::{Fault, facts::Facts, text::Escape};
+use crate::bounds;
 
 /// A compiled template.
 #[derive(Debug)]
@@ -57,8 +61,32 @@ impl Template {
     /// The first fault in the text: syntax, an unknown name, a filter that does not fit its value, or a request's
     /// value in a place whose escapes are not known.
     pub fn parse(text: &str, escape: Escape) -> Result<Self, Fault> {
-        let pieces = parse::parse(text, escape)?;
+        Self::parse_in(Vocabulary::Answer, text, escape)
+    }
+
+    /// The same for any place that has templates, each with variables of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_in(vocabulary: Vocabulary, text: &str, escape: Escape) -> Result<Self, Fault> {
+        let pieces = parse::parse(text, escape, vocabulary)?;
         Ok(Self { escape, pieces: pieces.into() })
+    }
+
+    /// That no answer it fills is longer than a body may be, so that none is ever cut: half a JSON is worse than none.
+    ///
+    /// # Errors
+    ///
+    /// It could fill more than [`bounds::BODY_MAX_BYTES`].
+    pub fn fits_a_body(&self) -> Result<(), Fault> {
+        let (longest, most) = (self.longest(), bounds::BODY_MAX_BYTES);
+        if longest <= most {
+            return Ok(());
+        }
+        let fault = Fault::new(format!("the body could be {longest} bytes long, at most {most} may be"));
+        let insert = bounds::INSERT_MAX_BYTES;
+        Err(fault.help(format!("a text that is inserted counts {insert} bytes, every branch of an `if` counts")))
     }
 
     /// Appends the filled template to `out`.
@@ -93,6 +121,16 @@ impl Template {
             Piece::Skip(_) | Piece::SkipUnless(..) => 0,
         };
         self.pieces.iter().map(longest).sum()
+    }
+
+    /// The windows that it asks for by name, each as often as it does.
+    pub fn windows(&self) -> impl Iterator<Item = &str> {
+        let inserted = self.inserts().filter_map(|insert| insert.source.number());
+        let tested = self.conditions().flat_map(Condition::tests).flat_map(Test::numbers);
+        inserted.chain(tested).filter_map(|number| match number {
+            Number::Window(name, _) => Some(&**name),
+            _ => None,
+        })
     }
 
     pub(super) fn inserts(&self) -> impl Iterator<Item = &Insert> {

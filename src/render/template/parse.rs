@@ -3,7 +3,7 @@
 use super::{
     Piece,
     condition::Condition,
-    expression::{FILTERS, Insert, Name, Source, Text, Value},
+    expression::{FILTERS, Insert, Name, Source, Text, Value, Vocabulary},
     grammar::{condition, listed, unexpected, value},
     lexer::{Lexer, Token},
 };
@@ -13,12 +13,12 @@ use crate::{
     spelling::did_you_mean,
 };
 
-pub(super) fn parse(text: &str, escape: Escape) -> Result<Vec<Piece>, Fault> {
+pub(super) fn parse(text: &str, escape: Escape, vocabulary: Vocabulary) -> Result<Vec<Piece>, Fault> {
     if text.len() > bounds::BODY_MAX_BYTES {
         let message = format!("the template is {} bytes long, at most {} may be", text.len(), bounds::BODY_MAX_BYTES);
         return Err(Fault::new(message));
     }
-    let mut parser = Parser { text, escape, pieces: Vec::new(), open: Vec::new() };
+    let mut parser = Parser { text, escape, vocabulary, pieces: Vec::new(), open: Vec::new() };
     let mut at = 0;
     while at < text.len() {
         at = parser.step(at)?;
@@ -46,6 +46,7 @@ fn values(piece: &Piece) -> usize {
 struct Parser<'t> {
     text: &'t str,
     escape: Escape,
+    vocabulary: Vocabulary,
     pieces: Vec<Piece>,
     open: Vec<Branches>,
 }
@@ -94,7 +95,7 @@ impl Parser<'_> {
 
     /// `{{ expression }}`
     fn insert(&mut self, at: usize) -> Result<usize, Fault> {
-        let mut lexer = Lexer::new(self.text, at + "{{".len());
+        let mut lexer = Lexer::new(self.text, at + "{{".len(), self.vocabulary);
         let (value, value_at) = value(&mut lexer)?;
         if let (Value::Text(Text::Name(Name::Descriptor(_))), Escape::Plain) = (&value, self.escape) {
             let message = "a request's value in a body whose type has no known escapes";
@@ -138,9 +139,14 @@ impl Parser<'_> {
             }
             return Ok(());
         }
-        let Source::Number(number) = insert.source else {
-            return Err(lexer.fault(at, format!("`{name}` needs a number of seconds, such as `retry_after`")));
+        let Source::Number(number) = &insert.source else {
+            let such_as = match self.vocabulary {
+                Vocabulary::Answer => "retry_after",
+                Vocabulary::UsagePage => "window.NAME.reset",
+            };
+            return Err(lexer.fault(at, format!("`{name}` needs a number of seconds, such as `{such_as}`")));
         };
+        let number = number.clone();
         insert.source = match name.as_str() {
             "humanize" => Source::Humanized(number),
             "epoch" => Source::Epoch(number),
@@ -151,7 +157,7 @@ impl Parser<'_> {
 
     /// `{% if … %}` and what belongs to it.
     fn block(&mut self, at: usize) -> Result<usize, Fault> {
-        let mut lexer = Lexer::new(self.text, at + "{%".len());
+        let mut lexer = Lexer::new(self.text, at + "{%".len(), self.vocabulary);
         let (keyword, keyword_at) = match lexer.next()? {
             (Token::Word(keyword), keyword_at) => (keyword, keyword_at),
             (token, at) => return Err(unexpected(&lexer, &token, at, "`if`, `elif`, `else` or `endif`")),

@@ -1,0 +1,214 @@
+//! Usage pages: how a client's windows stand, looked at and not counted. Which pages there are is a matter of the rules.
+//!
+//! | status | `error.code` | when |
+//! |---|---|---|
+//! | 200 | | JSON, as the page says |
+//! | 400 | `missing_identity`, `repeated_identity` | a header that names the client is not there, or not exactly once |
+//! | 403 | `wrong_secret` | the setting `usage_secret_file` asks for a header that only Envoy knows |
+//! | 404 | `not_limited` | no rule limits this client |
+//! | 405 | `method_not_allowed` | anything but GET |
+//! | 503 | `not_ready` | no rules were ever loaded |
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use axum::{
+    extract::State,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        header::{ALLOW, AsHeaderName, CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+
+use super::{Neighbourhood, no_such_page};
+use crate::{
+    bounds::HEADER_VALUE_MAX_BYTES,
+    live::Generation,
+    render::{
+        facts::WindowFacts,
+        usage_page::{Looked, PageEntry, PageValue, UsagePage},
+    },
+    request::Entry,
+    usage::{Usage, WindowUsage, look},
+};
+
+/// Carries what [`Secret`] holds.
+const SECRET_HEADER: HeaderName = HeaderName::from_static("x-usage-secret");
+
+/// Answers the usage page of this path, if it is one.
+pub async fn answer(
+    State(neighbourhood): State<Neighbourhood>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let Some(generation) = neighbourhood.live.snapshot().clone() else { return Refusal::NotReady.into_response() };
+    let Some(page) = generation.usage_pages.get(uri.path()) else { return no_such_page().into_response() };
+    if method != Method::GET {
+        return Refusal::MethodNotAllowed.into_response();
+    }
+    if neighbourhood.usage_secret.as_ref().is_some_and(|secret| !secret.is_shown_by(&headers)) {
+        return Refusal::WrongSecret.into_response();
+    }
+    let body = show(&neighbourhood, &generation, page, &headers).await;
+    body.map_or_else(Refusal::into_response, |body| (json_headers(), body).into_response())
+}
+
+/// What only Envoy and we know: without it nobody reads a page, whatever way he found to the port.
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// Reads it from a file; the end of its line is no part of it.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, is empty, or holds what no header can carry.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).context("the secret cannot be read")?;
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() {
+            bail!("the file is empty");
+        }
+        let printable = secret.bytes().all(|byte| (0x21..=0x7E).contains(&byte));
+        if !printable || secret.len() > HEADER_VALUE_MAX_BYTES {
+            bail!("the secret is not one line of at most {HEADER_VALUE_MAX_BYTES} letters, digits and signs");
+        }
+        Ok(Self(secret.as_bytes().into()))
+    }
+
+    fn is_shown_by(&self, headers: &HeaderMap) -> bool {
+        // Twice is once by Envoy and once by somebody else.
+        only_one(headers, &SECRET_HEADER).is_ok_and(|shown| shown.ct_eq(&self.0).into())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why a page is not shown.
+#[derive(Debug, Error)]
+enum Refusal {
+    #[error("the header `{0}`, which names the client, is missing")]
+    MissingIdentity(Box<str>),
+    #[error("the header `{0}`, which names the client, must occur exactly once")]
+    RepeatedIdentity(Box<str>),
+    #[error("the header `{SECRET_HEADER}` is missing or wrong")]
+    WrongSecret,
+    #[error("no rule limits this client")]
+    NotLimited,
+    #[error("a usage page is read with GET")]
+    MethodNotAllowed,
+    #[error("no rules were ever loaded")]
+    NotReady,
+}
+
+impl Refusal {
+    fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::MissingIdentity(_) => (StatusCode::BAD_REQUEST, "missing_identity"),
+            Self::RepeatedIdentity(_) => (StatusCode::BAD_REQUEST, "repeated_identity"),
+            Self::WrongSecret => (StatusCode::FORBIDDEN, "wrong_secret"),
+            Self::NotLimited => (StatusCode::NOT_FOUND, "not_limited"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = self.code();
+        let body = json!({"error": {"code": code, "message": self.to_string()}}).to_string();
+        let mut response = (status, json_headers(), body).into_response();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
+    }
+}
+
+/// Figures that were true a moment ago mislead: nobody keeps them.
+fn json_headers() -> [(HeaderName, &'static str); 2] {
+    [(CONTENT_TYPE, UsagePage::CONTENT_TYPE), (CACHE_CONTROL, "no-store")]
+}
+
+/// Looks at all descriptors of the page and fills it.
+async fn show(
+    neighbourhood: &Neighbourhood,
+    generation: &Generation,
+    page: &UsagePage,
+    headers: &HeaderMap,
+) -> Result<Vec<u8>, Refusal> {
+    let now = neighbourhood.clock.now();
+    let descriptors: Vec<Vec<Entry<'_>>> =
+        page.descriptors.iter().map(|entries| filled(entries, headers)).collect::<Result<_, _>>()?;
+    let mut usages: Vec<Usage<'_>> = Vec::with_capacity(descriptors.len());
+    for entries in &descriptors {
+        let usage = look(generation, &neighbourhood.store, &neighbourhood.hash_key, now, &page.domain, entries).await;
+        // Some clients are limited by less than others.
+        usages.extend(usage);
+    }
+    let looked: Vec<Looked<'_>> = usages.iter().map(looked).filter(|looked| !looked.windows.is_empty()).collect();
+    if looked.is_empty() {
+        return Err(Refusal::NotLimited);
+    }
+    let mut body = Vec::new();
+    let domain = generation.rules.domains.get(page.domain.as_bytes());
+    page.fill(now, domain, &looked, &descriptors.concat(), &mut body);
+    Ok(body)
+}
+
+/// A descriptor of this request.
+fn filled<'e>(entries: &'e [PageEntry], headers: &'e HeaderMap) -> Result<Vec<Entry<'e>>, Refusal> {
+    let fill = |entry: &'e PageEntry| {
+        let value = match &entry.value {
+            PageValue::Fixed(value) => value.as_bytes(),
+            PageValue::Header(name) => identity(headers, name)?,
+        };
+        Ok(Entry { key: entry.key.as_bytes(), value })
+    };
+    entries.iter().map(fill).collect()
+}
+
+/// The value that names a client. Envoy appends by default: of two, the first would be the client's own.
+fn identity<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h [u8], Refusal> {
+    match only_one(headers, name) {
+        Ok([]) | Err(Not::There) => Err(Refusal::MissingIdentity(name.into())),
+        Ok(value) => Ok(value),
+        Err(Not::Once) => Err(Refusal::RepeatedIdentity(name.into())),
+    }
+}
+
+/// Why a header has not one value.
+enum Not {
+    There,
+    Once,
+}
+
+/// The value of a header that occurs exactly once.
+fn only_one(headers: &HeaderMap, name: impl AsHeaderName) -> Result<&[u8], Not> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Err(Not::There),
+        (Some(value), None) => Ok(value.as_bytes()),
+        (Some(_), Some(_)) => Err(Not::Once),
+    }
+}
+
+/// What clients may know of it: shadow limits show in nothing that they see.
+fn looked<'u>(usage: &'u Usage<'_>) -> Looked<'u> {
+    let windows = usage.windows.iter().filter(|window| !window.shadow).map(facts).collect();
+    Looked { rule: usage.rule, windows }
+}
+
+fn facts(window: &WindowUsage) -> WindowFacts<'_> {
+    let WindowUsage { name, limit, current, remaining, reset_secs, .. } = window;
+    WindowFacts { name, limit: *limit, current: *current, remaining: *remaining, reset_secs: *reset_secs }
+}
