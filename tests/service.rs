@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use client::get;
 use harness::{Folder, Service, command, descriptor, eventually, request};
 use tallygate::grpc::proto::{RateLimitRequest, rate_limit_response::Code};
 use tonic::Code as Status;
@@ -47,6 +48,63 @@ fn a_service_says_where_it_listens_and_decides() {
     for told in ["listening grpc=127.0.0.1:", "rules are live generation=1", "domains=1 rules=1 limits=1"] {
         assert!(log.contains(told), "{told} is missing in\n{log}");
     }
+}
+
+/// A page on which a client sees its windows, which last longer than the test.
+const PAGE: &str = "domain: shop
+usage:
+  path: /rate-limit
+  descriptors:
+    - [{key: remote_address, header: x-client-ip}]
+descriptors:
+  - key: remote_address
+    limits: [{rate: 30/3650d, name: minute}, {rate: 1000/3600d, name: day}]
+";
+
+#[test]
+fn a_client_sees_how_it_stands_and_seeing_it_is_not_counted() {
+    let folder = Folder::with(&[("shop.yaml", PAGE)]);
+    let service = Service::start(&folder, &[]);
+    service.until_ready();
+    for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+        service.ask("remote_address", address).unwrap();
+    }
+    let page = |headers: &[&str]| {
+        let request = headers.iter().fold(get("/rate-limit"), |request, value| request.header("x-client-ip", value));
+        service.send(&request)
+    };
+    for _ in 0..50 {
+        let answer = page(&["192.0.2.1"]);
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let expected = r#"{"rateLimit":{"minute":{"current":2,"limit":30},"day":{"current":2,"limit":1000}}}"#;
+        assert_eq!(answer.text(), expected);
+    }
+    assert_eq!(page(&["::ffff:192.0.2.2"]).text().matches(r#""current":1"#).count(), 2, "as rules read addresses");
+    let spoofed = page(&["192.0.2.2", "192.0.2.1"]);
+    assert_eq!((spoofed.status, spoofed.text().contains("repeated_identity")), (400, true), "{}", spoofed.text());
+
+    folder.write("shop.yaml", &PAGE.replace("/rate-limit", "/limits").replace("rate: 30/", "rate: 40/"));
+    eventually("the page has moved", || service.get("/rate-limit").status == 404);
+    let moved = service.send(&get("/limits").header("x-client-ip", "192.0.2.1"));
+    assert!(moved.text().contains(r#""minute":{"current":2,"limit":40}"#), "{}", moved.text());
+}
+
+#[test]
+fn a_secret_of_usage_pages_that_cannot_be_read_stops_the_start() {
+    let folder = Folder::with(&[("shop.yaml", PAGE), ("empty", "\n"), ("secret", "s3cret\n")]);
+    for file in ["empty", "gone"] {
+        let output = command(&folder).args(["--usage-secret-file", file, "--http", "127.0.0.1:0"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("setting `usage_secret_file` is `"), "{file}: {said}");
+    }
+    let check = |arguments: &[&str]| {
+        let output = command(&folder).arg("check").args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().contains("this page can be read from beyond this machine")
+    };
+    assert!(check(&["--http", "0.0.0.0:8080"]));
+    assert!(!check(&["--http", "0.0.0.0:8080", "--usage-secret-file", "secret"]));
+    assert!(!check(&[]));
 }
 
 #[test]

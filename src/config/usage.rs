@@ -8,6 +8,7 @@ use super::{
     DomainDefaults,
     document::DomainDraft,
     fields::{Fields, Shape, brief},
+    limits::OneLimit,
     report::{Report, Spot},
     response::fault_at,
     rule::{ADDRESS_KEY, Act, Child, Draft},
@@ -129,6 +130,7 @@ fn read_descriptor(node: &Node<'_>, report: &mut Report) -> Option<Box<[PageEntr
     };
     if entries.is_empty() {
         report.error_help(node.spot, "the descriptor has no entries", descriptors_help());
+        return None;
     }
     if entries.len() > LEVELS_MAX {
         report.error(node.spot, format!("the descriptor has more than {LEVELS_MAX} entries, and no rule is that deep"));
@@ -197,7 +199,8 @@ fn windows<'d>(
         let shown: Vec<&str> = found.iter().flat_map(|draft| windows_of(draft)).collect();
         if shown.is_empty() {
             let last = entries.get(keys.depth).map_or("", |entry| &entry.key);
-            let help = did_you_mean(last, keys.known.iter().copied());
+            let misspelt = !keys.known.contains(last);
+            let help = did_you_mean(last, keys.known.iter().copied()).filter(|_| misspelt);
             report.warning(*spot, "no rule limits this descriptor: there is nothing to show of it", help);
         }
         all.extend(shown);
@@ -246,7 +249,7 @@ fn windows_of(draft: &Draft) -> impl Iterator<Item = &str> {
         Some(Act::Limits(limits)) if !limits.unlimited => &*limits.list,
         _ => &[],
     };
-    limits.iter().filter(move |limit| !limit.is_shadow(mode)).map(|limit| limit.called())
+    limits.iter().filter(move |limit| !limit.is_shadow(mode)).map(OneLimit::called)
 }
 
 /// A misspelt name would show a 0 for ever.

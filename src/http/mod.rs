@@ -93,3 +93,19 @@ async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoRespons
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry.render())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::render::usage_page::TAKEN_PATHS;
+
+    #[test]
+    fn no_page_of_the_rules_can_stand_in_the_place_of_ours() {
+        // Only what stands above this test: the pattern itself is no route.
+        let source = include_str!("mod.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(routes.len() >= 4, "{routes:?}");
+        for route in &routes {
+            assert!(TAKEN_PATHS.contains(route), "{route}");
+        }
+    }
+}

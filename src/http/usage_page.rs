@@ -212,3 +212,158 @@ fn facts(window: &WindowUsage) -> WindowFacts<'_> {
     let WindowUsage { name, limit, current, remaining, reset_secs, .. } = window;
     WindowFacts { name, limit: *limit, current: *current, remaining: *remaining, reset_secs: *reset_secs }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{
+        Router,
+        body::{Body, to_bytes},
+        http::{Request, request::Builder},
+    };
+    use tower::Service as _;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        config::{Compiled, DomainDefaults, RuleFile, compile},
+        health::Health,
+        live::Live,
+        rules::identity::HashKey,
+        store::{Store, memory::Memory},
+        telemetry::{Telemetry, decisions::Decisions},
+    };
+
+    const RULES: &str = "
+domain: d
+usage:
+  path: /mine
+  descriptors:
+    - [{key: plan, value: free}, {key: user, header: X-User}]
+    - [{key: ip, header: x-ip}]
+descriptors:
+  - key: plan
+    name: plan
+    descriptors: [{key: user, name: user, limits: [{rate: 9/3650d, name: long}, {rate: 1/s, mode: shadow}]}]
+  - {key: ip, name: ip, value: 10*, limits: [7/3650d]}
+";
+
+    fn router(rules: Option<&str>, secret: Option<&str>) -> Router {
+        let (live, telemetry) = (Arc::new(Live::default()), Telemetry::new(1));
+        if let Some(text) = rules {
+            let file = RuleFile { name: "f".into(), path: "/f".into(), text: text.into() };
+            let mut no_lists = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+            let Compiled { rules, responses, usage_pages, .. } =
+                compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
+            let decisions = Decisions::new(Arc::clone(&telemetry), &rules);
+            let generation = Generation { number: 1, hash: String::new(), rules, responses, usage_pages, decisions };
+            live.replace(Arc::new(generation));
+        }
+        super::super::router(Neighbourhood {
+            clock: Clock,
+            live,
+            hash_key: HashKey([2; 16]),
+            usage_secret: secret.map(|secret| Arc::new(Secret(secret.as_bytes().into()))),
+            health: Arc::new(Health::default()),
+            store: Arc::new(Store::Memory(Memory::new(100_000))),
+            telemetry,
+        })
+    }
+
+    async fn ask(mut router: Router, request: Builder) -> (u16, String) {
+        let response = router.call(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let allow = response.headers().get(ALLOW).cloned();
+        assert_eq!(allow.is_some_and(|allow| allow == "GET"), status == 405);
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn get(uri: &str, headers: &[(&str, &str)]) -> Builder {
+        headers.iter().fold(Request::get(uri), |request, (name, value)| request.header(*name, *value))
+    }
+
+    #[tokio::test]
+    async fn a_page_shows_every_descriptor_that_is_limited() {
+        for (headers, expected) in [
+            (
+                [("x-user", "u"), ("x-ip", "10.0.0.1")],
+                r#"{"rateLimit":{"user":{"long":{"current":0,"limit":9}},"ip":{"3650d":{"current":0,"limit":7}}}}"#,
+            ),
+            ([("X-USER", "u"), ("x-ip", "192.0.2.1")], r#"{"rateLimit":{"user":{"long":{"current":0,"limit":9}}}}"#),
+        ] {
+            let answer = ask(router(Some(RULES), None), get("/mine?query=is-fine", &headers)).await;
+            assert_eq!(answer, (200, expected.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_with_a_status_of_its_own() {
+        let page = |headers: &[(&str, &str)]| ask(router(Some(RULES), None), get("/mine", headers));
+        let error = |code: &str, message: &str| format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
+        let missing = error("missing_identity", "the header `x-user`, which names the client, is missing");
+        assert_eq!(page(&[("x-ip", "10.0.0.1")]).await, (400, missing.clone()));
+        assert_eq!(page(&[("x-ip", "10.0.0.1"), ("x-user", "")]).await, (400, missing));
+        let repeated = error("repeated_identity", "the header `x-ip`, which names the client, must occur exactly once");
+        for second in ["10.0.0.1", "10.0.0.2", ""] {
+            let answer = page(&[("x-user", "u"), ("x-ip", "10.0.0.1"), ("x-ip", second)]).await;
+            assert_eq!(answer, (400, repeated.clone()));
+        }
+        for method in ["POST", "HEAD", "DELETE", "OPTIONS"] {
+            let (status, _) = ask(router(Some(RULES), None), Request::builder().method(method).uri("/mine")).await;
+            assert_eq!(status, 405, "{method}");
+        }
+        for path in ["/min", "/mine/", "/", "/Mine", "/%6dine"] {
+            let (status, body) = ask(router(Some(RULES), None), get(path, &[])).await;
+            assert_eq!((status, body.starts_with("no such page")), (404, true), "{path}");
+        }
+        let exempt = RULES.replace("limits: [{rate: 9/3650d, name: long}, {rate: 1/s, mode: shadow}]", "deny: true");
+        let answer = ask(router(Some(&exempt), None), get("/mine", &[("x-user", "u"), ("x-ip", "192.0.2.1")])).await;
+        assert_eq!(answer, (404, error("not_limited", "no rule limits this client")));
+        let answer = ask(router(None, None), get("/mine", &[])).await;
+        assert_eq!(answer, (503, error("not_ready", "no rules were ever loaded")));
+    }
+
+    #[tokio::test]
+    async fn with_a_secret_only_who_shows_it_exactly_once_sees_a_page() {
+        for (shown, status) in [
+            (&["s3cret"][..], 200),
+            (&[], 403),
+            (&[""], 403),
+            (&["s3cre"], 403),
+            (&["s3crets"], 403),
+            (&["S3cret"], 403),
+            (&["s3cret", "s3cret"], 403),
+            (&["other", "s3cret"], 403),
+        ] {
+            let request = get("/mine", &[("x-user", "u"), ("x-ip", "10.0.0.1")]);
+            let request = shown.iter().fold(request, |request, value| request.header("x-usage-secret", *value));
+            let answer = ask(router(Some(RULES), Some("s3cret")), request).await;
+            assert_eq!(answer.0, status, "{shown:?}");
+            assert!(!answer.1.contains("s3cret"), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_one_line_that_a_header_can_carry() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        for (text, good) in [
+            ("s3cret", true),
+            ("s3cret\r\n", true),
+            ("\n", false),
+            ("", false),
+            ("two\nlines", false),
+            ("a blank", false),
+            ("ä", false),
+        ] {
+            fs::write(&path, text).unwrap();
+            let secret = Secret::read(&path);
+            assert_eq!(secret.is_ok(), good, "{text:?}");
+            assert!(secret.is_err() || format!("{secret:?}") == "Ok(Secret(…))");
+            assert!(secret.is_err() || secret.is_ok_and(|secret| *secret.0 == *b"s3cret"));
+        }
+        assert!(Secret::read(&directory.path().join("gone")).is_err());
+    }
+}

@@ -23,7 +23,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::client::{Response, get};
+use super::client::{Request, Response, get};
 
 /// How long anything may take that should take milliseconds: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -142,6 +142,11 @@ impl Service {
 
     pub fn get(&self, path: &str) -> Response {
         get(path).send(self.http)
+    }
+
+    /// Sends a request that is more than a path to the same port.
+    pub fn send(&self, request: &Request) -> Response {
+        request.send(self.http)
     }
 
     pub fn until_ready(&self) {

@@ -47,6 +47,23 @@ fn every_bad_value_is_named_with_its_source() {
 }
 
 #[test]
+fn only_loopback_is_local() {
+    for (address, local) in [
+        ("127.0.0.1:8080", true),
+        ("127.9.9.9:0", true),
+        ("[::1]:8080", true),
+        ("localhost:8080", true),
+        ("0.0.0.0:8080", false),
+        ("[::]:8080", false),
+        ("10.0.0.1:8080", false),
+        ("gateway:8080", false),
+    ] {
+        let raw = gather(&[("http", address)], &[], None).expect("gathers");
+        assert_eq!(raw.check().expect("good").http_is_local(), local, "{address}");
+    }
+}
+
+#[test]
 fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
     let error = gather(&[], &[], Some("count-denied: true")).expect_err("unknown").to_string();
     assert!(error.ends_with("has an unknown key `count-denied`; did you mean `count_denied`?"), "{error}");

@@ -457,7 +457,6 @@ fn documents_that_are_no_domains() {
         ("domain: [a]", "f:1:9: error: `domain` is a text, this is a list"),
         ("- domain: d", "f:1:1: error: a domain is a map, this is a list"),
         ("just text", "f:1:1: error: a domain is a map, this is a single value"),
-        ("domain: d\nusage: {path: /x}", "f:2:1: error: `usage` is not available yet"),
         (
             "domain: d\ncount_denied: true\ndescriptors:\n- {key: k, limits: [{rate: 1/s, algorithm: token_bucket}]}",
             "f:4:21: error: with `count_denied`, limits are fixed windows; help: refused hits would never leave a counter that slides or drains",
@@ -478,6 +477,135 @@ fn documents_that_are_no_domains() {
     ] {
         assert_eq!(complaints(&[("f", document)]), said, "{document}");
     }
+}
+
+#[test]
+fn usage_pages_that_cannot_be_shown() {
+    let page = |usage: &str| {
+        let rules =
+            "- {key: ip, limits: [30/minute, {rate: 9/day, mode: shadow}]}\n- {key: user, value: a, limits: [1/s]}\n";
+        complaints(&[("f", &format!("domain: d\nusage: {usage}\ndescriptors:\n{rules}- {{key: x, exempt: false}}\n"))])
+    };
+    let help = "help: for example `- [{key: remote_address, header: x-client-ip}]`";
+    for (usage, said) in [
+        (
+            "{}",
+            &*format!(
+                "f:2:8: error: `usage` has no `descriptors`; {help}\nf:2:8: error: `usage` has no `path`; help: for example `path: /rate-limit`"
+            ),
+        ),
+        ("text", "f:2:8: error: `usage` is a map, this is a single value"),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x}]], tempate: a}",
+            "f:2:58: error: `usage` has no key `tempate`; help: did you mean `template`?",
+        ),
+        (
+            "{path: rate-limit, descriptors: [[{key: ip, header: x}]]}",
+            "f:2:15: error: `path` of a usage page begins with `/`, not `rate-limit`; help: `/rate-limit`",
+        ),
+        (
+            "{path: /metrics, descriptors: [[{key: ip, header: x}]]}",
+            "f:2:15: error: the path `/metrics` is taken by the service itself",
+        ),
+        (
+            "{path: /v1/usage, descriptors: [[{key: ip, header: x}]]}",
+            "f:2:15: error: the path `/v1/usage` is taken by the service itself",
+        ),
+        (
+            "{path: '/rate?limit', descriptors: [[{key: ip, header: x}]]}",
+            "f:2:15: error: `/rate?limit` is not the path of a page; help: letters, digits and `-._~`, without a query",
+        ),
+        ("{path: /r, descriptors: []}", &*format!("f:2:8: error: the list of descriptors is empty; {help}")),
+        ("{path: /r, descriptors: [[]]}", &*format!("f:2:33: error: the descriptor has no entries; {help}")),
+        (
+            "{path: /r, descriptors: [{key: ip, header: x}]}",
+            &*format!("f:2:33: error: a descriptor of `usage` is a list of entries, this is a map; {help}"),
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip}]]}",
+            "f:2:34: error: the entry has neither `header` nor `value`; help: `header`: from that header of the request; `value`: always this one",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x, value: y}]]}",
+            "f:2:62: error: `header` and `value` exclude each other",
+        ),
+        ("{path: /r, descriptors: [[{header: x}]]}", "f:2:34: error: the entry has no `key`"),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: 'x y'}]]}",
+            "f:2:52: error: `x y` is not a header's name; help: letters, digits and dashes",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, headr: x}]]}",
+            "f:2:34: error: the entry has neither `header` nor `value`; help: `header`: from that header of the request; `value`: always this one\nf:2:44: error: an entry of `usage` has no key `headr`; help: did you mean `header`?",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ipp, header: x}]]}",
+            "f:2:33: warning: no rule limits this descriptor: there is nothing to show of it; help: did you mean `ip`?",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x}, {key: k, header: x}]]}",
+            "f:2:33: warning: no rule limits this descriptor: there is nothing to show of it",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: user, value: b}]]}",
+            "f:2:33: warning: no rule limits this descriptor: there is nothing to show of it",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: x, header: x}]]}",
+            "f:2:33: warning: no rule limits this descriptor: there is nothing to show of it",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x}]], template: '{{ window.minte.limit }}'}",
+            "f:2:68: error: no rule of this page has a window `minte`; help: did you mean `minute`?",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x}]], template: '{{ window.day.limit }}'}",
+            "f:2:68: error: no rule of this page has a window `day`; help: its windows are `minute`",
+        ),
+        (
+            "{path: /r, descriptors: [[{key: ip, header: x}]], template: '[{{ limit }}]'}",
+            "f:2:68: error: unknown variable `limit` (character 5 of the text); help: variables are `window.NAME.current`, `window.NAME.limit`, `window.NAME.remaining`, `window.NAME.reset`, `descriptor.KEY`, `domain`",
+        ),
+        ("{path: /r, descriptors: [[{key: ip, header: x}], [{key: user, value: a}]]}", ""),
+        ("{path: /, descriptors: [[{key: user, header: x}]], template: '{{ window.second.limit }}'}", ""),
+    ] {
+        assert_eq!(page(usage), said, "{usage}");
+    }
+    let found = page("{path: /r, descriptors: [[{key: ip, header: x}]], template: '{\"ip\": {{ descriptor.ip }}}'}");
+    assert!(found.starts_with("f:2:68: error: the page is not JSON once it is filled: "), "{found}");
+    let many = page(&format!("{{path: /r, descriptors: [{}]}}", "[{key: ip, header: x}], ".repeat(17)));
+    assert!(many.contains("a usage page has more than 16 descriptors"), "{many}");
+}
+
+#[test]
+fn two_domains_have_no_page_in_common_and_one_has_no_two() {
+    let page = |domain: &str| {
+        format!(
+            "domain: {domain}\nusage: {{path: /r, descriptors: [[{{key: k, header: x}}]]}}\ndescriptors: [{{key: k, value: {domain}, limits: [1/s]}}]\n"
+        )
+    };
+    assert_eq!(
+        complaints(&[("f", &page("d")), ("g", &page("e"))]),
+        "g:2:15: error: the path `/r` is given twice, first at f:2"
+    );
+    let twice = page("d").replace("value: d", "value: e");
+    assert_eq!(
+        complaints(&[("f", &page("d")), ("g", &twice)]),
+        "g:2:1: error: `usage` of the domain `d` is given twice, first at f:2"
+    );
+}
+
+#[test]
+fn a_page_that_anybody_can_reach_is_warned_of() {
+    let text =
+        "domain: d\nusage: {path: /r, descriptors: [[{key: k, header: x}]]}\ndescriptors: [{key: k, limits: [1/s]}]\n";
+    let file = RuleFile { name: "f".into(), path: "f".into(), text: text.into() };
+    let defaults = DomainDefaults { open_usage_pages: true, ..DomainDefaults::default() };
+    let compiled = compile(&[file], defaults, &mut read_list).expect("it loads");
+    assert_eq!(
+        lines(&compiled.warnings),
+        "f:2:1: warning: this page can be read from beyond this machine, by clients who name whom they like; help: set `usage_secret_file`, or let `http` listen on loopback"
+    );
 }
 
 #[test]
@@ -507,7 +635,7 @@ fn what_is_no_yaml_is_said_at_its_place() {
 fn every_error_of_every_file_is_said_at_once_in_their_order() {
     let found = complaints(&[
         ("a", "domain: d\ndescriptors:\n - {key: k, limits: [5/x, 1/0s]}\n - {kee: k}\n"),
-        ("b", "domain: d\ndescriptors: [{key: m}, {key: l, exempt: 1}]\n---\nusage: {}\ndomain: e\n"),
+        ("b", "domain: d\ndescriptors: [{key: m}, {key: l, exempt: 1}]\n---\nusag: {}\ndomain: e\n"),
         ("c", "domain: d\ndescriptors: [{key: m}"),
         ("d", "domain: d\ndescriptors: [{key: m}]"),
     ]);

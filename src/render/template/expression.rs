@@ -115,7 +115,7 @@ pub enum Value {
 }
 
 /// The variables of answers, as faults list them.
-const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 13] = [
     "message",
     "retry_after",
     "limit",
@@ -132,7 +132,7 @@ const VARIABLES: [&str; 13] = [
 ];
 
 /// The variables of usage pages, as faults list them.
-const USAGE_PAGE_VARIABLES: [&str; 6] = [
+pub const USAGE_PAGE_VARIABLES: [&str; 6] = [
     "window.NAME.current",
     "window.NAME.limit",
     "window.NAME.remaining",
