@@ -37,11 +37,10 @@ impl Stage {
     }
 
     fn ask_with(&self, headers: &str, (method, path, content_type, body): Asked<'_>) -> Response {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}");
-        if !content_type.is_empty() {
-            request += &format!("content-type: {content_type}\r\n");
-        }
-        request += &format!("content-length: {}\r\n\r\n", body.len());
+        let content_type =
+            if content_type.is_empty() { String::new() } else { format!("content-type: {content_type}\r\n") };
+        let length = format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{headers}{content_type}{length}");
         let bytes = [request.as_bytes(), body].concat();
         exchange(self.port, &bytes).unwrap_or_else(|error| panic!("{path} {}: {error}", body.escape_ascii()))
     }
@@ -177,7 +176,7 @@ fn json_is_read_as_strictly_as_it_can_be() {
         (r#"{"query": "{ me } #\ude00\ud83d"}"#, "400"),
         ("{\"query\": \"{ me\n}\"}", "400"),
         ("{\"query\": \"{ me\0}\"}", "400"),
-        (r#"{'query': '{ me }'}"#, "400"),
+        (r"{'query': '{ me }'}", "400"),
         (r#"{"query": "{ me }", "a": 01}"#, "400"),
         (r#"{"query": "{ me }", "a": NaN}"#, "400"),
         (r#"{"query": "{ me }", "a": truer}"#, "400"),
@@ -239,7 +238,7 @@ fn a_query_is_where_it_belongs_and_nowhere_else() {
 fn there_are_as_many_names_as_envoy_has_descriptors() {
     let stage = Stage::start();
     let envoy = fs::read_to_string(examples().join("flash/envoy.yaml")).expect("the example has an envoy.yaml");
-    let room = (1..).take_while(|place| envoy.contains(&format!("{{key: name{place}}}"))).count();
+    let room = (1..100).take_while(|place| envoy.contains(&format!("{{key: name{place}}}"))).count();
     let fields: Vec<String> = (0..room).map(|place| format!("f{place}")).collect();
     assert_eq!(stage.names(&format!("{{ {} f0 }}", fields.join(" "))).split(' ').count(), room);
     assert_eq!(stage.names(&format!("{{ {} quote }}", fields.join(" "))), "400");
