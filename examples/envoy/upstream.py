@@ -30,8 +30,12 @@ class Echo(BaseHTTPRequestHandler):
         pass  # Envoy's access log says it all
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of 5, its usual number, a burst of connections overflows; Envoy would answer 503
+
+
 if __name__ == "__main__":
     try:
-        ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
+        Server(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
     except KeyboardInterrupt:
         pass

@@ -32,14 +32,18 @@ impl Request {
     }
 
     pub fn try_send(&self, port: u16) -> io::Result<Response> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(&self.head)?;
-        stream.write_all(b"\r\n")?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        Response::parse(&bytes).ok_or_else(|| io::Error::other(format!("odd answer: {}", bytes.escape_ascii())))
+        exchange(port, &[&self.head, &b"\r\n"[..]].concat())
     }
+}
+
+/// Sends the bytes of a whole request, which asks for the connection to be closed, and waits for the whole answer.
+pub fn exchange(port: u16, request: &[u8]) -> io::Result<Response> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(request)?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Response::parse(&bytes).ok_or_else(|| io::Error::other(format!("odd answer: {}", bytes.escape_ascii())))
 }
 
 #[derive(Debug)]

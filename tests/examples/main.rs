@@ -6,6 +6,7 @@
 #[path = "../envoy/client.rs"]
 #[expect(dead_code, reason = "the tests of Envoy look closer at answers")]
 mod client;
+mod graphql;
 #[path = "../envoy/process.rs"]
 #[expect(dead_code, reason = "the tests of Envoy also end programs and read what they wrote")]
 mod process;
@@ -29,7 +30,7 @@ macro_rules! every_readme_comes_true {
     };
 }
 
-every_readme_comes_true!(claid, hexagraph, hexsafe, prolifi);
+every_readme_comes_true!(claid, flash, hexagraph, hexsafe, prolifi);
 
 #[test]
 fn every_example_is_replayed() {
