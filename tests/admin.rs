@@ -42,13 +42,13 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    fn usage(body: impl ToString) -> Self {
+    fn usage(body: &Value) -> Self {
         let (content_type, body) = (Some("application/json"), body.to_string());
         Ask { method: "POST", path: "/v1/usage", host: "localhost", content_type, authorization: None, body }
     }
 
     fn status() -> Self {
-        Ask { method: "GET", path: "/v1/status", content_type: None, ..Self::usage("") }
+        Ask { method: "GET", path: "/v1/status", content_type: None, ..Self::usage(&Value::Null) }
     }
 
     /// The status, the headers in lower case, and the JSON of the answer.
@@ -111,7 +111,7 @@ fn usage_shows_every_window_and_charges_nothing() {
     let service = service();
     service.ask("k", "v").unwrap();
     for _ in 0..3 {
-        let (status, _, mut answer) = Ask::usage(about("k", "v")).send(&service);
+        let (status, _, mut answer) = Ask::usage(&about("k", "v")).send(&service);
         assert_eq!(status, 200, "{answer}");
         for window in answer["windows"].as_array_mut().unwrap() {
             assert!(window.as_object_mut().unwrap().remove("reset").unwrap().as_u64().unwrap() > 0);
@@ -128,7 +128,7 @@ fn usage_shows_every_window_and_charges_nothing() {
     for _ in 0..2 {
         service.ask("k", "v").unwrap();
     }
-    let (_, _, answer) = Ask::usage(about("k", "v")).send(&service);
+    let (_, _, answer) = Ask::usage(&about("k", "v")).send(&service);
     let wait = answer["blocked"]["retry_after"].as_u64().unwrap();
     assert!((3_500..=3_600).contains(&wait), "{answer}");
 }
@@ -142,27 +142,32 @@ fn bad_input_gets_an_error_of_its_own() {
     let typo = json!({"domain": "shop", "descriptor": shop["descriptor"], "prefx": true});
     let elsewhere = json!({"domain": "shpo", "descriptor": shop["descriptor"]});
     for (ask, status, code, message) in [
-        (usage("{\n  \"domain\" \"shop\"}".into()), 400, "not_json", "expected `:` at line 2, column 12"),
-        (usage(Value::from("text")), 400, "bad_request", "the body is text: expected an object"),
-        (usage(prefix), 400, "bad_request", "`prefix` is true"),
-        (usage(typo), 400, "bad_request", "`prefx` is no field of this request; did you mean `prefix`?"),
-        (usage(elsewhere), 404, "unknown_domain", "the domain `shpo`; did you mean `shop`?"),
-        (usage(about("nobody", "v")), 422, "no_limit", "no rule limits this descriptor"),
-        (usage(about("open", "v")), 422, "no_limit", "no rule limits this descriptor"),
-        (Ask { host: "evil.example", ..usage(shop.clone()) }, 403, "bad_host", "`localhost`"),
-        (Ask { content_type: Some("text/plain"), ..usage(shop.clone()) }, 415, "not_json_type", "application/json"),
-        (Ask { content_type: None, ..usage(shop.clone()) }, 415, "not_json_type", "application/json"),
-        (Ask { path: "/v1/usag", ..usage(shop.clone()) }, 404, "no_such_endpoint", "did you mean `/v1/usage`?"),
-        (Ask { path: "/", ..usage(shop.clone()) }, 404, "no_such_endpoint", "there is no such endpoint"),
-        (Ask { method: "PUT", ..usage(shop.clone()) }, 405, "method_not_allowed", "`allow`"),
-        (Ask { body: " ".repeat(65_537), ..usage(shop.clone()) }, 413, "too_large", "more than 64 KiB"),
+        (
+            Ask { body: "{\n  \"domain\" \"shop\"}".to_owned(), ..usage(&shop) },
+            400,
+            "not_json",
+            "expected `:` at line 2, column 12",
+        ),
+        (usage(&json!("text")), 400, "bad_request", "the body is text: expected an object"),
+        (usage(&prefix), 400, "bad_request", "`prefix` is true"),
+        (usage(&typo), 400, "bad_request", "`prefx` is no field of this request; did you mean `prefix`?"),
+        (usage(&elsewhere), 404, "unknown_domain", "the domain `shpo`; did you mean `shop`?"),
+        (usage(&about("nobody", "v")), 422, "no_limit", "no rule limits this descriptor"),
+        (usage(&about("open", "v")), 422, "no_limit", "no rule limits this descriptor"),
+        (Ask { host: "evil.example", ..usage(&shop) }, 403, "bad_host", "`localhost`"),
+        (Ask { content_type: Some("text/plain"), ..usage(&shop) }, 415, "not_json_type", "application/json"),
+        (Ask { content_type: None, ..usage(&shop) }, 415, "not_json_type", "application/json"),
+        (Ask { path: "/v1/usag", ..usage(&shop) }, 404, "no_such_endpoint", "did you mean `/v1/usage`?"),
+        (Ask { path: "/", ..usage(&shop) }, 404, "no_such_endpoint", "there is no such endpoint"),
+        (Ask { method: "PUT", ..usage(&shop) }, 405, "method_not_allowed", "`allow`"),
+        (Ask { body: " ".repeat(65_537), ..usage(&shop) }, 413, "too_large", "more than 64 KiB"),
         (Ask { host: "evil.example", ..Ask::status() }, 403, "bad_host", "`localhost`"),
     ] {
         let refused = ask.refused(&service);
         assert_eq!((refused.0, &*refused.1), (status, code), "{}", refused.2);
         assert!(refused.2.contains(message), "{message} is not in {}", refused.2);
     }
-    let (_, head, _) = Ask { method: "GET", ..usage(shop) }.send(&service);
+    let (_, head, _) = Ask { method: "GET", ..usage(&shop) }.send(&service);
     assert!(head.contains("\r\nallow: post"), "{head}");
     assert_eq!(service.ask("k", "v").unwrap().statuses[0].limit_remaining, 1, "nothing was changed");
 }
@@ -172,15 +177,15 @@ fn with_a_token_nothing_is_told_to_who_does_not_show_it() {
     let (folder, service) = service_with_token();
     let good = format!("Bearer {TOKEN}");
     for authorization in [None, Some("Bearer wrong-token-0123456789"), Some("Basic YTpi")] {
-        for ask in [Ask::status(), Ask::usage(about("k", "v")), Ask { path: "/nowhere", ..Ask::status() }] {
+        for ask in [Ask::status(), Ask::usage(&about("k", "v")), Ask { path: "/nowhere", ..Ask::status() }] {
             let (status, head, answer) = Ask { authorization, ..ask }.send(&service);
             assert_eq!((status, &answer["error"]["code"]), (401, &json!("wrong_token")));
             assert!(head.contains("\r\nwww-authenticate: bearer"), "{head}");
         }
     }
-    let (authorization, host) = (Some(&*good), "tallygate.example");
-    assert_eq!(Ask { authorization, host, ..Ask::status() }.send(&service).0, 200);
-    assert_eq!(Ask { authorization, ..Ask::usage(about("k", "v")) }.send(&service).0, 200);
+    let (host, authorization) = ("tallygate.example", Some(&*good));
+    assert_eq!(Ask { host, authorization, ..Ask::status() }.send(&service).0, 200);
+    assert_eq!(Ask { authorization, ..Ask::usage(&about("k", "v")) }.send(&service).0, 200);
 
     let file = folder.path("token").display().to_string();
     let settings = run(&folder, &service, &["settings", "--admin-token-file", &file]);

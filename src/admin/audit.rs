@@ -41,6 +41,10 @@ impl Action {
 }
 
 /// Tells of a write that was done, or refused, and hands its outcome on as the answer.
+///
+/// # Errors
+///
+/// That of the outcome.
 pub fn audited(admin: &Admin, action: Action, target: &Target, peer: Peer, outcome: Result<Value, Error>) -> Answer {
     let action = action.word();
     let result = outcome.as_ref().map_or_else(|error| error.code().0, |_| "done");
@@ -77,7 +81,17 @@ fn masked(target: &Target, key: &HashKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        clock::Clock,
+        store::{Store, memory::Memory},
+        telemetry::Telemetry,
+    };
 
     fn target(values: &[&str]) -> Target {
         let entries = values.iter().map(|value| (b"api_key".to_vec(), value.as_bytes().to_vec())).collect();
@@ -94,5 +108,56 @@ mod tests {
         assert!(parts.iter().all(|part| part.starts_with("api_key=#") && part.len() == "api_key=#3fa2b1c9".len()));
         assert!(!line.contains("acme"), "{line}");
         assert_ne!(masked(&target(&["acme"]), &key), masked(&target(&["acme"]), &HashKey([8; 16])));
+    }
+
+    #[test]
+    fn a_write_is_told_in_a_line_and_counted_whether_it_was_done_or_not() {
+        let log = Log::default();
+        let admin = Admin {
+            clock: Clock,
+            live: Arc::default(),
+            health: Arc::default(),
+            store: Arc::new(Store::Memory(Memory::new(1_000))),
+            telemetry: Telemetry::new(1),
+            hash_key: HashKey([7; 16]),
+            started: Clock.stopwatch(),
+        };
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 51_234)));
+        let mut target = target(&["acme"]);
+        "shop\nINFO forged".clone_into(&mut target.domain);
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let done = audited(&admin, Action::Reset, &target, peer, Ok(json!({"counters": 1})));
+            assert_eq!(done.unwrap().0, json!({"counters": 1}));
+            let refused = audited(&admin, Action::Reset, &target, peer, Err(Error::NoLimit));
+            assert_eq!(refused.unwrap_err(), Error::NoLimit);
+        });
+        let log = String::from_utf8(log.0.lock().clone()).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        for (line, result) in lines.iter().zip(["done", "no_limit"]) {
+            let told = format!("prefix=false shared=false result=\"{result}\" peer=127.0.0.1:51234");
+            assert!(line.contains("admin write audit=true action=\"reset\" domain=\"shop\\nINFO forged\""), "{line}");
+            assert!(line.contains("descriptor=\"api_key=#") && line.ends_with(&told), "{line}");
+        }
+        assert!(!log.contains("acme"), "{log}");
+        let counted = "tallygate_admin_writes_total{action=\"reset\",result=\"no_limit\"} 1";
+        assert!(admin.telemetry.render().contains(counted));
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The door: who may ask, and what of it is let in. Everything behind it may trust that the caller is one of us and
 //! that the body is all there.
 
-use std::{net::IpAddr, time::Duration};
+use std::{error::Error as StdError, net::IpAddr, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -92,10 +92,8 @@ async fn read(headers: &HeaderMap, body: Body, deadline: Duration) -> Result<Bod
     }
     match timeout(deadline, to_bytes(body, ADMIN_BODY_MAX_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(error)) => match error.into_inner().is::<LengthLimitError>() {
-            true => Err(Error::TooLarge),
-            false => Err(Error::bad("the body broke off")),
-        },
+        Ok(Err(error)) if error.source().is_some_and(<dyn StdError>::is::<LengthLimitError>) => Err(Error::TooLarge),
+        Ok(Err(_)) => Err(Error::bad("the body broke off")),
         Err(_) => Err(Error::TooSlow),
     }
 }

@@ -51,11 +51,11 @@ fn shown_list(answer: &Value) -> String {
         row.push(one["started_by"].as_str().map_or("by hand".to_owned(), |rule| format!("rule {rule}")));
         row
     });
-    let mut text = table(&["DOMAIN", "DESCRIPTOR", "ENDS IN", "STARTED BY"], &rows.collect::<Vec<_>>());
-    if let Some(unlisted @ 1..) = answer["unlisted"].as_u64() {
-        text.push_str(&format!("and {unlisted} more that are in force but not listed\n"));
+    let text = table(&["DOMAIN", "DESCRIPTOR", "ENDS IN", "STARTED BY"], &rows.collect::<Vec<_>>());
+    match answer["unlisted"].as_u64() {
+        Some(unlisted @ 1..) => format!("{text}and {unlisted} more that are in force but not listed\n"),
+        _ => text,
     }
-    text
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Client {
             .with_context(|| format!("cannot reach the service at {} (setting `admin`): does it run?", self.address))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
         let exchanged = async move {
-            let response = sender.send_request(request).await.map_err(deepest)?;
+            let response = sender.send_request(request).await.map_err(|error| deepest(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ADMIN_ANSWER_MAX_BYTES).collect().await;
             let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?.to_bytes();
@@ -103,7 +103,7 @@ fn reachable(address: String) -> String {
 }
 
 /// hyper says only where it failed; why is what people need.
-fn deepest(error: hyper::Error) -> anyhow::Error {
+fn deepest(error: &hyper::Error) -> anyhow::Error {
     let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
     anyhow::anyhow!("asking the service: {error}{why}")
 }

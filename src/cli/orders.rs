@@ -33,7 +33,7 @@ impl Orders {
         };
         let answer = Client::new(matches)?.ask(Method::GET, &path, None)?;
         print::answer(matches, &answer, |answer| match answer[self.list].as_array() {
-            Some(list) if list.is_empty() && !answer["unlisted"].as_u64().is_some_and(|unlisted| unlisted > 0) => {
+            Some(list) if list.is_empty() && answer["unlisted"].as_u64().unwrap_or(0) == 0 => {
                 format!("no {}\n", self.list)
             }
             _ => (self.shown_list)(answer),

@@ -15,9 +15,10 @@ pub(super) fn json() -> Arg {
 ///
 /// An answer that cannot be written down; there is none.
 pub(super) fn answer(matches: &ArgMatches, answer: &Value, people: impl FnOnce(&Value) -> String) -> Result<()> {
-    match matches.get_flag("json") {
-        true => println!("{}", serde_json::to_string_pretty(answer)?),
-        false => print!("{}", people(answer)),
+    if matches.get_flag("json") {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+    } else {
+        print!("{}", people(answer));
     }
     Ok(())
 }

@@ -32,11 +32,12 @@ fn shown(answer: &Value) -> String {
         vec![name, limit, current, remaining, seconds(&window["reset"]), mode]
     });
     let windows: Vec<_> = windows.collect();
-    let mut text = format!("rule {}\n", plain(&cell(&answer["rule"])));
-    if !answer["blocked"].is_null() {
-        text.push_str(&format!("blocked for {} more\n", seconds(&answer["blocked"]["retry_after"])));
-    }
-    text + &table(&["WINDOW", "LIMIT", "CURRENT", "REMAINING", "RESET IN", "MODE"], &windows)
+    let blocked = match &answer["blocked"]["retry_after"] {
+        Value::Null => String::new(),
+        secs => format!("blocked for {} more\n", seconds(secs)),
+    };
+    let table = table(&["WINDOW", "LIMIT", "CURRENT", "REMAINING", "RESET IN", "MODE"], &windows);
+    format!("rule {}\n{blocked}{table}", plain(&cell(&answer["rule"])))
 }
 
 #[cfg(test)]
