@@ -9,6 +9,7 @@
 //! A counter that finds no place in its full shard is counted in a [`sketch`]. The lock of the sketches is taken after
 //! those of shards, never before, and held for a look or a change at a time.
 
+mod groups;
 mod kept;
 mod page;
 mod shard;
@@ -18,6 +19,9 @@ pub mod snapshot;
 mod spread;
 mod sync;
 
+use std::sync::Arc;
+
+use groups::Groups;
 use shard::{Placed, Shard};
 use sketch::Sketches;
 use slot::Name;
@@ -27,7 +31,7 @@ use spread::{SHARDS, shard_of};
 use sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Relaxed};
 
 use crate::{
-    charge::{Charge, Charges, CounterKey, Gate, Verdicts, settle},
+    charge::{Charge, Charges, CounterKey, Gate, Role, Verdicts, settle},
     limit::{Algorithm, Counter, Limit, Window},
     units::{Nanos, Timestamp},
 };
@@ -76,7 +80,9 @@ pub struct Fill {
 impl Memory {
     /// A store that never holds more than `max_counters` counters, or one a shard.
     pub fn new(max_counters: usize) -> Self {
-        let shards = spread::shares(max_counters).map(|capacity| Mutex::new(Shard::new(capacity.max(1)))).collect();
+        let capacities = || spread::shares(max_counters).map(|capacity| capacity.max(1));
+        let groups = Arc::new(Groups::new(capacities().sum()));
+        let shards = capacities().map(|capacity| Mutex::new(Shard::new(capacity, Arc::clone(&groups)))).collect();
         Self {
             shards,
             max_counters,
@@ -155,7 +161,7 @@ impl Memory {
         let untouched = after.used == 0 && after.rest == 0;
         // A counter that came down to nothing stays until its time is over: else a snapshot, which holds only what
         // changed, would bring the old figure back.
-        if before == Some(after) || (before.is_none() && untouched) {
+        if before == Some(after) || (before.is_none() && (untouched || kept.holds_none)) {
             return;
         }
         let name = Name::of(kept.key);
@@ -178,7 +184,7 @@ impl Memory {
     /// Lifts a block. Its place stays until it would have ended, so that a snapshot, which holds what changed, learns of
     /// it.
     pub fn lift(&self, key: CounterKey, now: Timestamp) {
-        let kept = Kept { key, group: BLOCKS, limit: &BLOCK };
+        let kept = Kept { key, group: BLOCKS, limit: &BLOCK, holds_none: false };
         let mut shard = self.shards[shard_of(key)].lock();
         if let Some(before) = self.counter(&shard, kept, now) {
             self.remember(&mut shard, kept, Some(before), Counter { used: 0, ..before }, now);
@@ -235,17 +241,21 @@ struct Kept<'p> {
     key: CounterKey,
     group: u32,
     limit: &'p Limit,
+    /// A limit of 0 refuses whatever it has counted: a flood of what it refuses must not fill the store, also where
+    /// refused hits are charged. What is overdrawn was spent, and stands against a limit that is raised.
+    holds_none: bool,
 }
 
 impl<'p> From<&Charge<'p>> for Kept<'p> {
     fn from(charge: &Charge<'p>) -> Self {
-        Self { key: charge.key, group: charge.group, limit: charge.limit }
+        let holds_none = charge.limit.count == 0 && charge.role != Role::Overdraw;
+        Self { key: charge.key, group: charge.group, limit: charge.limit, holds_none }
     }
 }
 
 impl From<&Gate> for Kept<'_> {
     fn from(gate: &Gate) -> Self {
-        Self { key: gate.key, group: BLOCKS, limit: &BLOCK }
+        Self { key: gate.key, group: BLOCKS, limit: &BLOCK, holds_none: false }
     }
 }
 
