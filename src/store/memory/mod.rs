@@ -161,10 +161,13 @@ impl Memory {
         let untouched = after.used == 0 && after.rest == 0;
         // A counter that came down to nothing stays until its time is over: else a snapshot, which holds only what
         // changed, would bring the old figure back.
-        if before == Some(after) || (before.is_none() && (untouched || kept.holds_none)) {
+        let name = Name::of(kept.key);
+        if before.is_none() && (untouched || kept.holds_none) {
             return;
         }
-        let name = Name::of(kept.key);
+        if before == Some(after) && (kept.limit.has_room(after, now, 1) || shard.is_held(name)) {
+            return;
+        }
         match shard.put(slot::pack(name, kept.group, kept.limit, after, now), now) {
             Placed::Found => {}
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),

@@ -102,6 +102,12 @@ impl Shard {
         page.find(name).map(|place| &page.slots()[place])
     }
 
+    /// Whether the counter called `name` is held against newcomers, or not here at all. One without room is not where
+    /// its limit was lowered since it was last charged.
+    pub(super) fn is_held(&self, name: Name) -> bool {
+        self.find(name).is_none_or(|slot| slot::share_of(slot) == FULL)
+    }
+
     /// Remembers `slot`.
     pub(super) fn put(&mut self, slot: Slot, now: Timestamp) -> Placed {
         let (name, group) = (slot::name(&slot), slot::group(&slot));

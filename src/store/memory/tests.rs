@@ -225,6 +225,18 @@ fn a_limit_that_is_lowered_to_zero_and_raised_again_goes_on_with_its_count() {
 }
 
 #[test]
+fn no_flood_forgives_whom_a_lowered_limit_refuses() {
+    let (store, ten, three) = (Memory::new(64 * SHARDS), limit(10, 3_600), limit(3, 3_600));
+    store.charge(NOW, &request([take(0, 0, &ten, 5)]));
+    assert!(store.charge(NOW, &request([take(0, 0, &three, 1)])).refused);
+    for number in 1..300_000 {
+        store.charge(NOW, &request([take(0, number, &ten, 7)]));
+    }
+    assert!(store.fill().evicted > 100_000, "{:?}", store.fill());
+    assert!(store.charge(NOW, &request([take(0, 0, &three, 1)])).refused);
+}
+
+#[test]
 fn what_is_given_back_leaves_a_counter_until_its_time_is_over() {
     let (store, some) = (Memory::new(1_000), limit(5, 60));
     store.charge(NOW, &request([take(0, 2, &some, 3)]));
