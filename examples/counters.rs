@@ -49,13 +49,14 @@ fn main() {
         .expect("a String can be written to");
     }
     print!("{table}");
+    sweep(&store, clock, now);
     let directory = env::temp_dir().join(format!("tallygate-counters-{}", process::id()));
     let kept = keep(&store, &hit, clock, now, &directory);
     let _ = fs::remove_dir_all(&directory);
     if let Err(error) = kept {
         println!("the snapshot could not be written: {error}");
     }
-    walk(&store, clock, now);
+    copy(&store, clock, now);
     drop_all(&store, clock, now);
     largest_directory(&limit, clock, now);
 }
@@ -66,30 +67,33 @@ fn hit(key: CounterKey, limit: &Limit) -> Charges<'_> {
     Charges { list: [charge].into_iter().collect(), ..Charges::default() }
 }
 
-/// How long a shard takes to sweep and to copy. Its lock is taken for each of its pages (a test counts that): the whole
-/// is more than anybody waits.
-fn walk(store: &Memory, clock: Clock, now: Timestamp) {
-    let mut swept = vec![Nanos(u64::MAX); store.shards()];
-    let mut copied = swept.clone();
-    let mut slots = Vec::new();
+/// How long a shard takes to sweep. Its lock is taken for each of its pages (a test counts that), so the whole is more than
+/// anybody waits.
+fn sweep(store: &Memory, clock: Clock, now: Timestamp) {
+    let mut shards = vec![Nanos(u64::MAX); store.shards()];
     for _ in 0..REPEATS {
-        for shard in 0..store.shards() {
+        // Each call sweeps the next shard in turn.
+        for shortest in &mut shards {
             let sweeping = clock.stopwatch();
             store.expire_some(now);
-            swept[shard] = swept[shard].min(sweeping.elapsed());
+            *shortest = (*shortest).min(sweeping.elapsed());
         }
     }
-    // Whoever collects drops the expired too, and nobody else from then on.
+    tell("swept for the expired", &shards);
+}
+
+/// The same for the snapshot, every counter copied.
+fn copy(store: &Memory, clock: Clock, now: Timestamp) {
+    let (mut shards, mut slots) = (vec![Nanos(u64::MAX); store.shards()], Vec::new());
     for _ in 0..REPEATS {
-        for (shard, copied) in copied.iter_mut().enumerate() {
+        for (shard, shortest) in shards.iter_mut().enumerate() {
             slots.clear();
             let copying = clock.stopwatch();
             store.collect(shard, true, now, &mut slots);
-            *copied = (*copied).min(copying.elapsed());
+            *shortest = (*shortest).min(copying.elapsed());
         }
     }
-    tell("swept for the expired", &swept);
-    tell("copied whole", &copied);
+    tell("copied whole", &shards);
 }
 
 /// The same where everything has expired: every page is emptied, merged and given back. The memory is empty then.
@@ -119,17 +123,16 @@ const REPEATS: usize = 5;
 /// One shard so full that its directory is the largest there can be: the longest charge doubles it. No other shard has
 /// any counters: it takes some three billion to get there otherwise, three times what a process may have.
 fn largest_directory(limit: &Limit, clock: Clock, now: Timestamp) {
-    const COUNTERS: u64 = 3 * MILLION;
-    let in_first_shard = |number| CounterKey(key(number).0 >> 16);
-    let mut longest = vec![Nanos(u64::MAX); COUNTERS as usize];
+    const COUNTERS: usize = 3_000_000;
+    let in_first_shard = |number: usize| CounterKey(key(number as u64).0 >> 16);
+    let mut longest = vec![Nanos(u64::MAX); COUNTERS];
     let mut dropped = vec![Nanos(u64::MAX)];
     for _ in 0..REPEATS {
         let store = Memory::new(10_000_000_000);
-        for number in 0..COUNTERS {
+        for (number, longest) in longest.iter_mut().enumerate() {
             let charging = clock.stopwatch();
             store.charge(now, &hit(in_first_shard(number), limit));
-            let took = charging.elapsed();
-            longest[number as usize] = longest[number as usize].min(took);
+            *longest = (*longest).min(charging.elapsed());
         }
         let dropping = clock.stopwatch();
         store.expire_some(now.plus(Nanos::from_secs(2 * 86_400)));

@@ -76,7 +76,7 @@ fn one_limit_fills_half_of_the_store_and_not_one_place_more() {
                     let (store, keys) = (&store, keys.clone());
                     let mine = move |number: &u64| number % 4 == part;
                     scope.spawn(move || {
-                        keys.filter(mine).for_each(|number| _ = hit(store, random_key(number), limit, group))
+                        keys.filter(mine).for_each(|number| _ = hit(store, random_key(number), limit, group));
                     });
                 }
             });
@@ -126,7 +126,7 @@ fn a_sketch_never_forgives_and_errs_by_no_more_than_it_says() {
     let mut taken = HashSet::new();
     for key in (0..20_000).map(random_key).filter(|&key| taken.insert(shard_of(key))) {
         // Of two limits: one alone gets half.
-        hit(&store, key, &one, 8 + u32::from(shard_of(key) % 2 == 0));
+        hit(&store, key, &one, 8 + u32::from(shard_of(key).is_multiple_of(2)));
     }
     assert_eq!(store.fill().counters, SHARDS);
     let mut read = Vec::new();

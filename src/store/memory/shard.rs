@@ -58,7 +58,7 @@ pub(super) enum Placed {
 }
 
 /// What a look at a whole page tells.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Census {
     expired: Option<usize>,
     /// The counter that is furthest from its limit, and its share; none that is full.
@@ -295,11 +295,12 @@ impl Shard {
 
     /// Makes the directory no deeper than the deepest page.
     fn shrink(&mut self) {
-        let deepest = self.of_depth.iter().rposition(|&pages| pages > 0).unwrap_or(0);
-        let span = 1 << (self.depth as usize - deepest);
+        let pages = (0..).zip(&self.of_depth).filter(|&(_, &pages)| pages > 0);
+        let deepest = pages.map(|(depth, _)| depth).max().unwrap_or(0);
+        let span = 1 << (self.depth - deepest);
         if span > 1 {
             self.directory = self.directory.iter().copied().step_by(span).collect();
-            self.depth = deepest as u32;
+            self.depth = deepest;
         }
     }
 
