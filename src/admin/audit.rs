@@ -89,6 +89,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
+        orders::Book,
         store::{Store, memory::Memory},
         telemetry::Telemetry,
     };
@@ -116,6 +117,7 @@ mod tests {
         let admin = Admin {
             clock: Clock,
             live: Arc::default(),
+            book: Arc::new(Book::open(Arc::default(), HashKey([7; 16]), None, Clock.now())),
             health: Arc::default(),
             store: Arc::new(Store::Memory(Memory::new(1_000))),
             telemetry: Telemetry::new(1),

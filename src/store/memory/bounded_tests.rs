@@ -64,6 +64,57 @@ fn a_flood_of_ten_million_forgives_nobody_and_locks_nobody_out() {
     assert!(bytes <= 50 * MAX + 1_000_000, "{bytes} bytes");
 }
 
+#[test]
+fn one_limit_fills_half_of_the_store_and_not_one_place_more() {
+    for max in [2_000, 100_000, 1_000_000] {
+        let (store, one, ten) = (Memory::new(max), limit(1, 60), limit(10, 60));
+        // Each is refused after its first hit and can make no place. So many of them that every shard is offered more
+        // than it has, from threads that race for the last places.
+        let offer = |keys: std::ops::Range<u64>, limit: &Limit, group| {
+            thread::scope(|scope| {
+                for part in 0..4 {
+                    let (store, keys) = (&store, keys.clone());
+                    let mine = move |number: &u64| number % 4 == part;
+                    scope.spawn(move || {
+                        keys.filter(mine).for_each(|number| _ = hit(store, random_key(number), limit, group));
+                    });
+                }
+            });
+            store.fill().counters
+        };
+        let many = 4 * max as u64;
+        assert_eq!(offer(0..many, &one, 1), max / 2, "of {max} places");
+        // The other half is for others. Where shards are small, some few were offered nothing.
+        let both = offer(many..2 * many, &ten, 2);
+        assert!(both <= max && both * 100 >= max * 98, "{both} of {max} places");
+    }
+}
+
+#[test]
+fn between_two_locks_of_a_walk_one_page_is_seen() {
+    let (store, limit) = (Memory::new(2_000_000), limit(3, 60));
+    (0..400_000).for_each(|number| _ = hit(&store, random_key(number), &limit, 0));
+    let end = NOW.plus(Nanos::from_secs(60));
+    for now in [NOW, end] {
+        let mut under_lock = std::collections::HashMap::new();
+        for shard in 0..SHARDS {
+            store.walk(shard, now, |_| *under_lock.entry(sync::locks_taken()).or_insert(0) += 1);
+        }
+        assert_eq!(under_lock.values().sum::<usize>(), 400_000, "everything was seen");
+        assert!(under_lock.values().all(|&seen| seen <= page::SLOTS), "at most a page a lock");
+    }
+    // Both that walk take their locks there: one for each page, however little is on it.
+    (0..400_000).for_each(|number| _ = hit(&store, random_key(number), &limit, 0));
+    let pages = store.shards.iter().map(|shard| shard.lock().page_count()).sum::<usize>();
+    let locks = |walk: &dyn Fn()| {
+        let before = sync::locks_taken();
+        walk();
+        sync::locks_taken() - before
+    };
+    assert_eq!(locks(&|| sweep(&store, NOW)), pages);
+    assert_eq!(locks(&|| (0..SHARDS).for_each(|shard| store.collect(shard, true, NOW, &mut Vec::new()))), pages);
+}
+
 /// What the sketch of the next test counts.
 const KEYS: u64 = 4_000;
 const HITS: u64 = 5;
@@ -74,7 +125,8 @@ fn a_sketch_never_forgives_and_errs_by_no_more_than_it_says() {
     let (store, one, limit) = (Memory::new(1), limit(1, 60), limit(1_000, 60));
     let mut taken = HashSet::new();
     for key in (0..20_000).map(random_key).filter(|&key| taken.insert(shard_of(key))) {
-        hit(&store, key, &one, 9);
+        // Of two limits: one alone gets half.
+        hit(&store, key, &one, 8 + u32::from(shard_of(key).is_multiple_of(2)));
     }
     assert_eq!(store.fill().counters, SHARDS);
     let mut read = Vec::new();

@@ -9,6 +9,7 @@
 //! A counter that finds no place in its full shard is counted in a [`sketch`]. The lock of the sketches is taken after
 //! those of shards, never before, and held for a look or a change at a time.
 
+mod groups;
 mod kept;
 mod page;
 mod shard;
@@ -18,6 +19,9 @@ pub mod snapshot;
 mod spread;
 mod sync;
 
+use std::sync::Arc;
+
+use groups::Groups;
 use shard::{Placed, Shard};
 use sketch::Sketches;
 use slot::Name;
@@ -27,7 +31,7 @@ use spread::{SHARDS, shard_of};
 use sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Relaxed};
 
 use crate::{
-    charge::{Charge, Charges, CounterKey, Gate, Verdicts, gate_is_closed, settle},
+    charge::{Charge, Charges, CounterKey, Gate, Role, Verdicts, gate_is_closed, settle},
     limit::{Algorithm, Counter, Limit, Window},
     units::{Nanos, Timestamp},
 };
@@ -85,7 +89,9 @@ pub struct Emptied {
 impl Memory {
     /// A store that never holds more than `max_counters` counters, or one a shard.
     pub fn new(max_counters: usize) -> Self {
-        let shards = spread::shares(max_counters).map(|capacity| Mutex::new(Shard::new(capacity.max(1)))).collect();
+        let capacities = || spread::shares(max_counters).map(|capacity| capacity.max(1));
+        let groups = Arc::new(Groups::new(capacities().sum()));
+        let shards = capacities().map(|capacity| Mutex::new(Shard::new(capacity, Arc::clone(&groups)))).collect();
         Self {
             shards,
             max_counters,
@@ -164,10 +170,13 @@ impl Memory {
         let untouched = after.used == 0 && after.rest == 0;
         // A counter that came down to nothing stays until its time is over: else a snapshot, which holds only what
         // changed, would bring the old figure back.
-        if before == Some(after) || (before.is_none() && untouched) {
+        let name = Name::of(kept.key);
+        if before.is_none() && (untouched || kept.holds_none) {
             return;
         }
-        let name = Name::of(kept.key);
+        if before == Some(after) && (kept.limit.has_room(after, now, 1) || shard.is_held(name)) {
+            return;
+        }
         match shard.put(slot::pack(name, kept.group, kept.limit, after, now), now) {
             Placed::Found => {}
             Placed::Evicting => _ = self.evicted.fetch_add(1, Relaxed),
@@ -202,7 +211,7 @@ impl Memory {
 
     /// Lifts a block; whether there was one.
     pub fn lift(&self, key: CounterKey, now: Timestamp) -> bool {
-        let kept = Kept { key, group: BLOCKS, limit: &BLOCK };
+        let kept = Kept { key, group: BLOCKS, limit: &BLOCK, holds_none: false };
         self.empty(kept, now, |block| gate_is_closed(block, now))
     }
 
@@ -265,17 +274,21 @@ struct Kept<'p> {
     key: CounterKey,
     group: u32,
     limit: &'p Limit,
+    /// A limit of 0 refuses whatever it has counted: a flood of what it refuses must not fill the store, also where
+    /// refused hits are charged. What is overdrawn was spent, and stands against a limit that is raised.
+    holds_none: bool,
 }
 
 impl<'p> From<&Charge<'p>> for Kept<'p> {
     fn from(charge: &Charge<'p>) -> Self {
-        Self { key: charge.key, group: charge.group, limit: charge.limit }
+        let holds_none = charge.limit.count == 0 && charge.role != Role::Overdraw;
+        Self { key: charge.key, group: charge.group, limit: charge.limit, holds_none }
     }
 }
 
 impl From<&Gate> for Kept<'_> {
     fn from(gate: &Gate) -> Self {
-        Self { key: gate.key, group: BLOCKS, limit: &BLOCK }
+        Self { key: gate.key, group: BLOCKS, limit: &BLOCK, holds_none: false }
     }
 }
 

@@ -67,10 +67,10 @@ impl Page {
         true
     }
 
-    /// Puts `slot` where another one stands.
-    pub(super) fn replace(&mut self, place: usize, slot: Slot) {
+    /// Puts `slot` where another one stands, and gives that back.
+    pub(super) fn replace(&mut self, place: usize, slot: Slot) -> Slot {
         self.tags[place] = slot::name(&slot).tag();
-        self.slots[place] = slot;
+        std::mem::replace(&mut self.slots[place], slot)
     }
 
     /// Takes one out; the last one takes its place.
@@ -95,7 +95,7 @@ impl Page {
     }
 
     /// Drops those for which `drops` says so, and says how many.
-    pub(super) fn drop_where(&mut self, drops: impl Fn(&Slot) -> bool) -> usize {
+    pub(super) fn drop_where(&mut self, mut drops: impl FnMut(&Slot) -> bool) -> usize {
         let before = self.len();
         let mut place = 0;
         while place < self.len() {

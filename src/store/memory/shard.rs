@@ -4,7 +4,10 @@
 //! that no insertion costs more than one page's worth of work; hash tables that double stop the world at ten million
 //! counters, and take up to twice the memory.
 
+use std::sync::Arc;
+
 use super::{
+    groups::{Gone, Groups},
     page::{Page, SLOTS},
     slot::{self, FULL, Name, Slot},
 };
@@ -30,6 +33,8 @@ const PAGES_SEARCHED: usize = 4;
 pub(super) struct Shard {
     /// Counters it may hold.
     capacity: usize,
+    /// Those of the whole store.
+    groups: Arc<Groups>,
     /// How many bits of a name choose the entry of the directory.
     depth: u32,
     /// Places in `pages`; empty while there are no counters at all.
@@ -37,6 +42,8 @@ pub(super) struct Shard {
     pages: Vec<Option<Box<Page>>>,
     /// Places in `pages` that are empty.
     free: Vec<u32>,
+    /// How many pages there are of each depth: the directory is as deep as the deepest.
+    of_depth: [u32; PREFIX_BITS as usize + 1],
     len: usize,
 }
 
@@ -51,30 +58,39 @@ pub(super) enum Placed {
 }
 
 /// What a look at a whole page tells.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Census {
     expired: Option<usize>,
-    /// Counters of the newcomer's group.
-    own: usize,
-    /// The counter of that group which is furthest from its limit, and its share; none that is full.
-    furthest_own: Option<(u8, usize)>,
-    /// The same of all groups.
+    /// The counter that is furthest from its limit, and its share; none that is full.
     furthest: Option<(u8, usize)>,
 }
 
 impl Shard {
-    /// A shard of at most `capacity` counters.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, depth: 0, directory: Vec::new(), pages: Vec::new(), free: Vec::new(), len: 0 }
+    /// A shard of at most `capacity` counters of the groups that the whole store counts.
+    pub(super) fn new(capacity: usize, groups: Arc<Groups>) -> Self {
+        Self {
+            capacity,
+            groups,
+            depth: 0,
+            directory: Vec::new(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            of_depth: [0; PREFIX_BITS as usize + 1],
+            len: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    pub(super) fn page_count(&self) -> usize {
+        self.pages.len() - self.free.len()
+    }
+
     /// Bytes it holds: pages and directory.
     pub(super) fn bytes(&self) -> usize {
-        (self.pages.len() - self.free.len()) * size_of::<Page>()
+        self.page_count() * size_of::<Page>()
             + self.pages.capacity() * size_of::<Option<Box<Page>>>()
             + (self.directory.capacity() + self.free.capacity()) * size_of::<u32>()
     }
@@ -86,77 +102,91 @@ impl Shard {
         page.find(name).map(|place| &page.slots()[place])
     }
 
-    /// Remembers `slot`.
-    pub(super) fn put(&mut self, slot: Slot, now: Timestamp) -> Placed {
-        let name = slot::name(&slot);
-        loop {
-            let crowded = self.len * 2 >= self.capacity;
-            let Some(page) = self.page_for(name.high) else { return Placed::Nowhere };
-            if let Some(place) = page.find(name) {
-                page.replace(place, slot);
-                return Placed::Found;
-            }
-            if crowded {
-                return self.put_crowded(slot, now);
-            }
-            if page.push(slot) {
-                self.len += 1;
-                return Placed::Found;
-            }
-            if !self.split(name.high) {
-                return self.put_instead(slot, now);
-            }
-        }
+    /// Whether the counter called `name` is held against newcomers, or not here at all. One without room is not where
+    /// its limit was lowered since it was last charged.
+    pub(super) fn is_held(&self, name: Name) -> bool {
+        self.find(name).is_none_or(|slot| slot::share_of(slot) == FULL)
     }
 
-    /// Puts a newcomer into a shard that is at least half full: what has expired goes first, and a group that has half
-    /// of the shard must make place among its own.
-    fn put_crowded(&mut self, slot: Slot, now: Timestamp) -> Placed {
-        let (high, len, capacity) = (slot::name(&slot).high, self.len, self.capacity);
-        let Some(page) = self.page_for(high) else { return Placed::Nowhere };
-        let census = Census::take(page, &slot, now);
-        if let Some(place) = census.expired {
-            page.replace(place, slot);
+    /// Remembers `slot`.
+    pub(super) fn put(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let (name, group) = (slot::name(&slot), slot::group(&slot));
+        let Some(page) = self.page_for(name.high) else { return Placed::Nowhere };
+        if let Some(place) = page.find(name) {
+            let before = page.replace(place, slot);
+            // A reload may have given its limit another number.
+            self.groups.renumber(slot::group(&before), group);
             return Placed::Found;
         }
-        // The page is a sample of the shard: names are random.
-        let greedy = census.own > 0 && census.own * len * 2 >= page.len() * capacity;
-        if greedy {
-            return evict(page, census.furthest_own, slot);
+        if !self.groups.claim(group) {
+            return self.put_among_own(slot, now);
         }
-        if len < capacity {
-            if page.push(slot) {
-                self.len += 1;
+        let placed = self.put_newcomer(slot, now);
+        if placed == Placed::Nowhere {
+            self.groups.release(group, 1);
+        }
+        placed
+    }
+
+    /// Puts a newcomer of a group that has half of the store: another one of that group makes place.
+    fn put_among_own(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let Some(page) = self.page_for(slot::name(&slot).high) else { return Placed::Nowhere };
+        let census = Census::take(page, now, |other| slot::group(other) == slot::group(&slot));
+        let Some((place, placed)) = census.victim() else { return Placed::Nowhere };
+        page.replace(place, slot);
+        placed
+    }
+
+    /// Puts a newcomer that its group has a place for.
+    fn put_newcomer(&mut self, slot: Slot, now: Timestamp) -> Placed {
+        let high = slot::name(&slot).high;
+        // As long as there is place enough nobody looks for what has expired: the walker drops it anyway.
+        let census = if self.len * 2 < self.capacity { Census::default() } else { self.census(high, now) };
+        if census.expired.is_some() {
+            return self.put_instead(census, slot);
+        }
+        while self.len < self.capacity {
+            if self.push(slot) {
                 return Placed::Found;
             }
-            return if self.split(high) { self.put(slot, now) } else { self.put_instead(slot, now) };
-        }
-        if census.furthest.is_none() && page.len() < SLOTS && self.evict_near(high, now) {
-            // The page stands as it stood: what was evicted was in another one.
-            if self.page_for(high).is_some_and(|page| page.push(slot)) {
-                self.len += 1;
-                return Placed::Evicting;
+            if !self.split(high) {
+                let census = self.census(high, now);
+                return self.put_instead(census, slot);
             }
         }
-        match self.page_for(high) {
-            Some(page) => evict(page, census.furthest, slot),
-            None => Placed::Nowhere,
+        // The page stands as it stood: what is evicted is in another one.
+        if census.furthest.is_none() && self.evict_near(high, now) && self.push(slot) {
+            return Placed::Evicting;
         }
+        self.put_instead(census, slot)
     }
 
     /// Puts a newcomer in the place of another one of its page.
-    fn put_instead(&mut self, slot: Slot, now: Timestamp) -> Placed {
+    fn put_instead(&mut self, census: Census, slot: Slot) -> Placed {
+        let Some((place, placed)) = census.victim() else { return Placed::Nowhere };
         let Some(page) = self.page_for(slot::name(&slot).high) else { return Placed::Nowhere };
-        let census = Census::take(page, &slot, now);
-        if let Some(place) = census.expired {
-            page.replace(place, slot);
-            return Placed::Found;
-        }
-        evict(page, census.furthest, slot)
+        let victim = page.replace(place, slot);
+        self.groups.release(slot::group(&victim), 1);
+        placed
     }
 
-    /// Drops one counter of the pages after that of `high` (and of none before it, so that this one stays as it is).
+    /// Adds a newcomer to its page; false where that is full.
+    fn push(&mut self, slot: Slot) -> bool {
+        let pushed = self.page_for(slot::name(&slot).high).is_some_and(|page| page.push(slot));
+        self.len += usize::from(pushed);
+        pushed
+    }
+
+    fn census(&mut self, high: u16, now: Timestamp) -> Census {
+        self.page_for(high).map(|page| Census::take(page, now, |_| true)).unwrap_or_default()
+    }
+
+    /// Drops one counter of the pages after that of `high` (and of none before it, so that this one stays as it is),
+    /// where that has place for a newcomer.
     fn evict_near(&mut self, high: u16, now: Timestamp) -> bool {
+        if self.page_for(high).is_none_or(|page| page.len() == SLOTS) {
+            return false;
+        }
         let mut cursor = self.after(high);
         for _ in 0..PAGES_SEARCHED {
             let at = cursor.unwrap_or(0);
@@ -164,13 +194,12 @@ impl Shard {
                 return false;
             }
             cursor = self.after(at);
+            let Some((place, _)) = self.census(at, now).victim() else { continue };
             let Some(page) = self.page_for(at) else { return false };
-            let census = Census::take(page, &Slot::default(), now);
-            if let Some(place) = census.expired.or(census.furthest.map(|(_, place)| place)) {
-                page.swap_remove(place);
-                self.len -= 1;
-                return true;
-            }
+            let victim = page.swap_remove(place);
+            self.groups.release(slot::group(&victim), 1);
+            self.len -= 1;
+            return true;
         }
         false
     }
@@ -182,9 +211,18 @@ impl Shard {
     /// between its steps: a cursor is a place among names, not among pages.
     pub(super) fn visit(&mut self, cursor: u16, now: Timestamp, each: impl FnMut(&mut Slot)) -> Option<u16> {
         let next = self.after(cursor);
-        let page = self.page_mut(self.place_of(cursor)?)?;
+        let place = self.place_of(cursor)? as usize;
+        let page = self.pages.get_mut(place)?.as_deref_mut()?;
         page.slots_mut().iter_mut().for_each(each);
-        let dropped = page.drop_where(|slot| slot::expired(slot, now));
+        let mut gone = Gone::of(&self.groups);
+        let dropped = page.drop_where(|slot| {
+            let expired = slot::expired(slot, now);
+            if expired {
+                gone.note(slot::group(slot));
+            }
+            expired
+        });
+        gone.tell();
         let few = page.len() <= MERGED;
         self.len -= dropped;
         if few {
@@ -203,7 +241,7 @@ impl Shard {
     /// Splits the page of `high` in two; false where the directory would become too large for it.
     fn split(&mut self, high: u16) -> bool {
         let Some(place) = self.place_of(high) else { return false };
-        let live = self.pages.len() - self.free.len();
+        let live = self.page_count();
         let Some(page) = self.page(place) else { return false };
         let depth = u32::from(page.depth);
         if depth == self.depth {
@@ -219,6 +257,8 @@ impl Shard {
         let bit = 1u16 << (PREFIX_BITS - 1 - depth);
         page.move_to(&mut other, |slot| slot::name(slot).high & bit != 0);
         let other = self.keep(other);
+        self.of_depth[depth as usize] -= 1;
+        self.of_depth[depth as usize + 1] += 2;
         self.point(high | bit, depth + 1, other);
         true
     }
@@ -231,7 +271,7 @@ impl Shard {
             let (depth, len) = (u32::from(page.depth), page.len());
             if depth == 0 {
                 if len == 0 {
-                    *self = Self::new(self.capacity);
+                    *self = Self::new(self.capacity, Arc::clone(&self.groups));
                 }
                 return;
             }
@@ -246,11 +286,21 @@ impl Shard {
             let Some(page) = self.page_mut(place) else { return };
             page.depth -= 1;
             other.move_to(page, |_| true);
+            self.of_depth[depth as usize] -= 2;
+            self.of_depth[depth as usize - 1] += 1;
             self.point(neighbour, depth, place);
         }
-        while self.depth > 0 && self.directory.chunks_exact(2).all(|pair| pair[0] == pair[1]) {
-            self.directory = self.directory.iter().copied().step_by(2).collect();
-            self.depth -= 1;
+        self.shrink();
+    }
+
+    /// Makes the directory no deeper than the deepest page.
+    fn shrink(&mut self) {
+        let pages = (0..).zip(&self.of_depth).filter(|&(_, &pages)| pages > 0);
+        let deepest = pages.map(|(depth, _)| depth).max().unwrap_or(0);
+        let span = 1 << (self.depth - deepest);
+        if span > 1 {
+            self.directory = self.directory.iter().copied().step_by(span).collect();
+            self.depth = deepest;
         }
     }
 
@@ -290,6 +340,7 @@ impl Shard {
     fn page_for(&mut self, high: u16) -> Option<&mut Page> {
         if self.directory.is_empty() {
             let first = self.keep(Page::new(0));
+            self.of_depth[0] = 1;
             self.directory.push(first);
         }
         self.page_mut(self.place_of(high)?)
@@ -297,36 +348,28 @@ impl Shard {
 }
 
 impl Census {
-    fn take(page: &Page, newcomer: &Slot, now: Timestamp) -> Self {
+    /// Looks at the slots of `page` that may make place.
+    fn take(page: &Page, now: Timestamp, may: impl Fn(&Slot) -> bool) -> Self {
         let mut census = Self::default();
-        for (place, slot) in page.slots().iter().enumerate() {
+        for (place, slot) in page.slots().iter().enumerate().filter(|(_, slot)| may(slot)) {
             if slot::expired(slot, now) {
                 census.expired = Some(place);
                 return census;
             }
             let share = slot::share_of(slot);
-            let own = slot::same_group(slot, newcomer);
-            census.own += usize::from(own);
-            if share == FULL {
-                continue;
-            }
             // Of equals the first: a flood then keeps taking the place of its own last one.
-            let nearer = |furthest: Option<(u8, usize)>| furthest.is_some_and(|(other, _)| other <= share);
-            if !nearer(census.furthest) {
+            if share != FULL && census.furthest.is_none_or(|(furthest, _)| share < furthest) {
                 census.furthest = Some((share, place));
-            }
-            if own && !nearer(census.furthest_own) {
-                census.furthest_own = Some((share, place));
             }
         }
         census
     }
-}
 
-fn evict(page: &mut Page, victim: Option<(u8, usize)>, slot: Slot) -> Placed {
-    let Some((_, place)) = victim else { return Placed::Nowhere };
-    page.replace(place, slot);
-    Placed::Evicting
+    /// Who makes place, and what that is called.
+    fn victim(&self) -> Option<(usize, Placed)> {
+        let expired = self.expired.map(|place| (place, Placed::Found));
+        expired.or(self.furthest.map(|(_, place)| (place, Placed::Evicting)))
+    }
 }
 
 #[cfg(test)]

@@ -27,10 +27,14 @@ fn used(shard: &Shard, name: Name) -> Option<u64> {
     shard.find(name).map(|found| slot::counter(found, slot::Form::Window, NOW).used)
 }
 
+fn shard(capacity: usize) -> Shard {
+    Shard::new(capacity, Arc::new(Groups::new(capacity)))
+}
+
 /// Every page stands where the directory says, holds what belongs to it, and is counted.
 fn check(shard: &Shard) {
     assert_eq!(shard.directory.len(), if shard.pages.is_empty() { 0 } else { 1 << shard.depth });
-    let mut len = 0;
+    let (mut len, mut of_depth, mut of_group) = (0, [0; PREFIX_BITS as usize + 1], HashMap::new());
     for (place, page) in (0..).zip(&shard.pages) {
         let entries = shard.directory.iter().filter(|&&entry| entry == place).count();
         let Some(page) = page else {
@@ -39,10 +43,15 @@ fn check(shard: &Shard) {
             continue;
         };
         assert_eq!(entries, 1 << (shard.depth - u32::from(page.depth)));
+        of_depth[usize::from(page.depth)] += 1;
+        page.slots().iter().for_each(|slot| *of_group.entry(slot::group(slot)).or_insert(0) += 1);
         assert!(page.slots().iter().all(|slot| shard.place_of(slot::name(slot).high) == Some(place)));
         len += page.len();
     }
-    assert_eq!(shard.len, len);
+    assert_eq!((shard.len, shard.of_depth), (len, of_depth));
+    for group in 0..=u16::MAX {
+        assert_eq!(shard.groups.count(group), of_group.get(&group).copied().unwrap_or(0), "of group {group}");
+    }
 }
 
 fn walk(shard: &mut Shard, now: Timestamp) {
@@ -77,7 +86,7 @@ proptest! {
     #[test]
     fn a_shard_holds_what_a_map_would(steps in prop::collection::vec(step(), 1..4_000)) {
         let (soon, late) = (NOW.plus(Nanos::from_secs(1)), NOW.plus(Nanos::from_secs(60)));
-        let mut shard = Shard::new(1_000_000);
+        let mut shard = shard(1_000_000);
         let mut model: HashMap<u16, (u64, Timestamp)> = HashMap::new();
         for step in steps {
             match step {
@@ -113,7 +122,7 @@ proptest! {
         capacity in 1usize..600, numbers in prop::collection::vec((0u16..3_000, 1u64..=10, 0u32..4), 1..3_000),
     ) {
         let late = NOW.plus(Nanos::from_secs(60));
-        let mut shard = Shard::new(capacity);
+        let mut shard = shard(capacity);
         let mut refused = HashMap::new();
         for (number, used, group) in numbers {
             if refused.contains_key(&number) {
@@ -135,7 +144,7 @@ proptest! {
 #[test]
 fn a_walk_between_whose_steps_pages_split_and_merge_misses_nobody() {
     let (soon, late) = (NOW.plus(Nanos::from_secs(1)), NOW.plus(Nanos::from_secs(60)));
-    let mut shard = Shard::new(1_000_000);
+    let mut shard = shard(1_000_000);
     for number in 0..1_000 {
         shard.put(slot(name(number), 0, 1, late), NOW);
     }
@@ -157,7 +166,7 @@ fn a_walk_between_whose_steps_pages_split_and_merge_misses_nobody() {
 #[test]
 fn more_windows_of_one_descriptor_than_a_page_holds_do_not_grow_the_directory_without_end() {
     let late = NOW.plus(Nanos::from_secs(60));
-    let mut shard = Shard::new(1_000_000);
+    let mut shard = shard(1_000_000);
     for low in 0..500 {
         shard.put(slot(Name { high: 0x1234, low }, 0, 1, late), NOW);
     }
@@ -166,14 +175,40 @@ fn more_windows_of_one_descriptor_than_a_page_holds_do_not_grow_the_directory_wi
 }
 
 #[test]
-fn one_group_gets_half_of_a_full_shard_and_others_still_find_place() {
+fn one_group_gets_half_of_the_places_and_not_one_more_and_others_the_other_half() {
     let late = NOW.plus(Nanos::from_secs(60));
-    let mut shard = Shard::new(2_000);
-    let mut greedy = (0..20_000).filter(|&number| shard.put(slot(name(number), 1, 10, late), NOW) == Placed::Found);
-    let got = greedy.by_ref().count();
-    assert!((1_000..=1_100).contains(&got), "the greedy group got {got} of 2000");
-    for number in 30_000..30_500 {
-        assert_ne!(shard.put(slot(name(number), 2, 10, late), NOW), Placed::Nowhere, "another group's {number}");
-    }
+    let mut shard = shard(2_000);
+    let placed = |shard: &mut Shard, numbers: std::ops::Range<u16>, group| {
+        numbers.filter(|&number| shard.put(slot(name(number), group, 10, late), NOW) == Placed::Found).count()
+    };
+    assert_eq!(placed(&mut shard, 0..20_000, 1), 1_000);
+    assert_eq!(placed(&mut shard, 20_000..40_000, 2), 1_000);
+    assert_eq!(placed(&mut shard, 40_000..41_000, 3), 0);
     check(&shard);
+}
+
+#[test]
+fn a_group_that_has_half_makes_place_among_its_own_and_the_expired_first() {
+    let (soon, late) = (NOW.plus(Nanos::from_secs(1)), NOW.plus(Nanos::from_secs(60)));
+    // One page, half of it of one group, and one of these over soon.
+    let mut shard = shard(20);
+    (1..10).for_each(|number| _ = shard.put(slot(name(number), 1, 9, late), NOW));
+    shard.put(slot(name(10), 1, 10, soon), NOW);
+    (20..30).for_each(|number| _ = shard.put(slot(name(number), 2, 1, late), NOW));
+    assert_eq!(shard.put(slot(name(11), 1, 2, late), soon), Placed::Found);
+    assert_eq!(used(&shard, name(10)), None);
+    assert_eq!(shard.put(slot(name(12), 1, 1, late), soon), Placed::Evicting);
+    assert_eq!(used(&shard, name(11)), None, "it was furthest from its limit");
+    assert!((20..30).all(|number| used(&shard, name(number)).is_some()), "others made no place");
+    check(&shard);
+}
+
+#[test]
+fn a_counter_whose_limit_has_another_number_is_counted_there() {
+    let late = NOW.plus(Nanos::from_secs(60));
+    let mut shard = shard(20);
+    for group in [1, 1, 2] {
+        (0..10).for_each(|number| _ = shard.put(slot(name(number), group, 1, late), NOW));
+        check(&shard);
+    }
 }

@@ -154,9 +154,9 @@ pub(super) fn name(slot: &Slot) -> Name {
     Name { high: (slot[2] >> 16) as u16, low: whole(slot[0], slot[1]) }
 }
 
-/// Whether both belong to limits of one group. Of a group 16 bits are kept: beyond 65,536 limits some share theirs.
-pub(super) fn same_group(one: &Slot, other: &Slot) -> bool {
-    one[2] & 0xFFFF == other[2] & 0xFFFF
+/// The group it belongs to. 16 bits are kept: beyond 65,536 limits some share theirs.
+pub(super) fn group(slot: &Slot) -> u16 {
+    (slot[2] & 0xFFFF) as u16
 }
 
 /// How much of its limit was used when it was last charged, from 0 to [`FULL`].
@@ -306,10 +306,7 @@ mod tests {
         let wanted = Name { high: 0xABCD, low: 0x0123_4567_89AB_CDEF };
         let mut slot = pack(wanted, 70_000, &limit(10), counter, Timestamp::EPOCH);
         assert_eq!((name(&slot), share_of(&slot), is_dirty(&slot)), (wanted, 63, true));
-        let of = |group| pack(Name { high: 7, low: 7 }, group, &limit(10), counter, Timestamp::EPOCH);
-        assert!(
-            same_group(&slot, &of(70_000)) && same_group(&slot, &of(70_000 - 65_536)) && !same_group(&slot, &of(1))
-        );
+        assert_eq!(u32::from(group(&slot)), 70_000 - 65_536, "16 bits of it");
         clean(&mut slot);
         assert!(!is_dirty(&slot));
         assert_eq!(super::counter(&slot, Form::Window, Timestamp::EPOCH), counter);

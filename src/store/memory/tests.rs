@@ -201,9 +201,49 @@ fn sixteen_threads_start_one_block_and_are_told_one_end() {
 }
 
 #[test]
-fn limits_of_zero_hold_no_counter_and_what_is_given_back_leaves_one_until_its_time_is_over() {
-    let (store, none, some) = (Memory::new(1_000), limit(0, 60), limit(5, 60));
+fn limits_of_zero_hold_no_counter_whatever_is_asked_of_them() {
+    use crate::charge::Way;
+    let store = Memory::new(100_000);
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: 5 }] {
+        let none = Limit { algorithm, ..limit(0, 60) };
+        // Refused hits are charged where each descriptor is decided alone (`count_denied`).
+        for way in [Way::AllOrNone, Way::EachAlone] {
+            for role in [Role::Enforced, Role::Quota, Role::Shadow] {
+                for ask in [Ask::Take(1), Ask::Look, Ask::GiveBack(1)] {
+                    let charge = Charge { ask, role, ..take(0, 1, &none, 0) };
+                    store.charge(NOW, &Charges { way, ..request([charge]) });
+                    store.charge(NOW, &Charges { way, ..request([charge, Charge { descriptor: 1, ..charge }]) });
+                    assert_eq!(store.fill().counters, 0, "{algorithm:?}, {way:?}, {role:?}, {ask:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_lowered_to_zero_and_raised_again_goes_on_with_its_count() {
+    let (store, none, five) = (Memory::new(1_000), limit(0, 60), limit(5, 60));
+    store.charge(NOW, &request([take(0, 1, &five, 3)]));
     assert!(store.charge(NOW, &request([take(0, 1, &none, 1)])).refused);
+    assert!(store.charge(NOW, &request([take(0, 1, &five, 3)])).refused);
+    assert!(!store.charge(NOW, &request([take(0, 1, &five, 2)])).refused);
+}
+
+#[test]
+fn no_flood_forgives_whom_a_lowered_limit_refuses() {
+    let (store, ten, three) = (Memory::new(64 * SHARDS), limit(10, 3_600), limit(3, 3_600));
+    store.charge(NOW, &request([take(0, 0, &ten, 5)]));
+    assert!(store.charge(NOW, &request([take(0, 0, &three, 1)])).refused);
+    for number in 1..300_000 {
+        store.charge(NOW, &request([take(0, number, &ten, 7)]));
+    }
+    assert!(store.fill().evicted > 100_000, "{:?}", store.fill());
+    assert!(store.charge(NOW, &request([take(0, 0, &three, 1)])).refused);
+}
+
+#[test]
+fn what_is_given_back_leaves_a_counter_until_its_time_is_over() {
+    let (store, some) = (Memory::new(1_000), limit(5, 60));
     store.charge(NOW, &request([take(0, 2, &some, 3)]));
     let mut refund = take(0, 2, &some, 0);
     refund.ask = Ask::GiveBack(u64::MAX);
