@@ -79,7 +79,9 @@ pub const HTTP_HEADERS_MAX_BYTES: usize = 64 << 10;
 pub const HTTP_READER_PATIENCE: Duration = Duration::from_secs(10);
 /// The body of one admin request, in bytes: 32 entries of usual length take a few KB, and each value is bounded itself.
 pub const ADMIN_BODY_MAX_BYTES: usize = 64 << 10;
-/// It must be there so long after its headers.
+/// What is read of a larger one, in bytes, only to be thrown away: enough for an honest mistake.
+pub const ADMIN_BODY_DROPPED_MAX_BYTES: usize = 1 << 20;
+/// The body must be there so long after its headers.
 pub const ADMIN_BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// A domain, or a key or value of a descriptor, in an admin request, in bytes: intermediaries refuse headers above this,
 /// and values are headers or shorter.

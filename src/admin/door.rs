@@ -1,19 +1,20 @@
 //! The door: who may ask, and what of it is let in. Everything behind it may trust that the caller is one of us and
 //! that the body is all there.
 
-use std::{error::Error as StdError, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, Uri,
-        header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
+        header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http_body_util::LengthLimitError;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     token::{Digest, Token},
 };
 use crate::{
-    bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_MAX_BYTES},
+    bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_DROPPED_MAX_BYTES, ADMIN_BODY_MAX_BYTES},
     rules::identity::HashKey,
 };
 
@@ -67,8 +68,9 @@ pub async fn pass(State(door): State<Door>, request: Request, next: Next) -> Res
         return turn_away(error);
     }
     let (head, body) = request.into_parts();
-    match read(&head.headers, body, door.body_deadline).await {
-        Ok(body) => next.run(Request::from_parts(head, body)).await,
+    // Only reading is timed: what an endpoint has begun is not broken off.
+    match timeout(door.body_deadline, read(body)).await.unwrap_or(Err(Error::TooSlow)) {
+        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
         Err(error) => turn_away(error),
     }
 }
@@ -84,18 +86,21 @@ fn turn_away(error: Error) -> Response {
     response
 }
 
-/// The whole body, within its bounds. Only reading is timed: what an endpoint has begun is not broken off.
-async fn read(headers: &HeaderMap, body: Body, deadline: Duration) -> Result<Body, Error> {
-    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|bytes| bytes > ADMIN_BODY_MAX_BYTES as u64) {
-        return Err(Error::TooLarge);
+/// The whole body. One that is too large is read on for a while, and thrown away: who is still sending when the
+/// connection closes would miss the answer.
+async fn read(mut body: Body) -> Result<Bytes, Error> {
+    let (mut kept, mut bytes) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Error::bad("the body broke off")) };
+        let Some(data) = frame.data_ref() else { continue };
+        bytes += data.len();
+        if bytes <= ADMIN_BODY_MAX_BYTES {
+            kept.extend_from_slice(data);
+        } else if bytes > ADMIN_BODY_DROPPED_MAX_BYTES {
+            break;
+        }
     }
-    match timeout(deadline, to_bytes(body, ADMIN_BODY_MAX_BYTES)).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(error)) if error.source().is_some_and(<dyn StdError>::is::<LengthLimitError>) => Err(Error::TooLarge),
-        Ok(Err(_)) => Err(Error::bad("the body broke off")),
-        Err(_) => Err(Error::TooSlow),
-    }
+    if bytes <= ADMIN_BODY_MAX_BYTES { Ok(kept.freeze()) } else { Err(Error::TooLarge) }
 }
 
 /// The token that is shown: exactly one header, whose scheme is matched without regard to case (RFC 9110, 11.1).

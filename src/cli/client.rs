@@ -44,7 +44,9 @@ impl Client {
     /// The service cannot be reached, does not answer in time, or refuses; then the error is its message.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let answer = runtime.block_on(timeout(ADMIN_ANSWER_DEADLINE, self.exchange(method, path, body)));
+        // In a block: a deadline is made within the runtime that keeps it.
+        let answer =
+            runtime.block_on(async { timeout(ADMIN_ANSWER_DEADLINE, self.exchange(method, path, body)).await });
         let (status, body) = answer.with_context(|| {
             format!("the service at {} (setting `admin`) did not answer within {ADMIN_ANSWER_DEADLINE:?}", self.address)
         })??;
