@@ -117,7 +117,8 @@ fn usage_shows_every_window_and_charges_nothing() {
             assert!(window.as_object_mut().unwrap().remove("reset").unwrap().as_u64().unwrap() > 0);
         }
         let expected = json!({
-            "domain": "shop", "descriptor": [{"key": "k", "value": "v"}], "rule": "per-k", "blocked": null,
+            "domain": "shop", "descriptor": [{"key": "k", "value": "v"}], "rule": "per-k", "overridden": false,
+            "blocked": null,
             "windows": [
                 {"name": "3650d", "limit": 2, "current": 1, "remaining": 1, "mode": "enforce"},
                 {"name": "shadow", "limit": 50, "current": 1, "remaining": 49, "mode": "shadow"},
@@ -259,4 +260,149 @@ fn a_command_says_where_it_looked_for_the_service() {
         let told = format!("tallygate: cannot reach the service at {nobody} (setting `admin`): does it run?");
         assert!(error.contains(&told) && error.contains("refused"), "{error}");
     }
+}
+
+/// A change by the API: what it is about, and what more the endpoint wants.
+fn write<'a>(method: &'a str, path: &'a str, about: &Value, more: &Value) -> Ask<'a> {
+    let mut body = about.clone();
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    Ask { method, path, ..Ask::usage(&body) }
+}
+
+fn list<'a>(path: &'a str) -> Ask<'a> {
+    Ask { method: "GET", path, content_type: None, ..Ask::usage(&Value::Null) }
+}
+
+/// How many of so many requests with this value are let through.
+fn passes(service: &Service, value: &str, of: usize) -> usize {
+    const OK: i32 = 1;
+    (0..of).filter(|_| service.ask("k", value).unwrap().overall_code == OK).count()
+}
+
+#[test]
+fn what_support_decides_works_at_once_and_outlives_the_process() {
+    let folder = Folder::with(&[("shop.yaml", RULES)]);
+    let mut service = Service::start(&folder, &["--log-level", "info"]);
+    service.until_ready();
+    assert_eq!(passes(&service, "secret-acme", 3), 2);
+
+    let (status, _, answer) = write("POST", "/v1/reset", &about("k", "secret-acme"), &json!({})).send(&service);
+    assert_eq!(status, 200, "{answer}");
+    // The window, the one that only watches, and the block that the third request started.
+    let told = (&answer["counters"], &answer["blocks"], &answer["marked"], &answer["survives_restart"]);
+    assert_eq!(told, (&json!(2), &json!(1), &json!(false), &json!(true)));
+    assert_eq!(passes(&service, "secret-acme", 2), 2);
+
+    let more = json!({"limits": ["6/3650d"], "expires_in": "2h"});
+    let (status, _, answer) = write("PUT", "/v1/overrides", &about("k", "secret-acme"), &more).send(&service);
+    assert_eq!((status, &answer["expires_in"], &answer["survives_restart"]), (200, &json!(7_200), &json!(true)));
+    assert_eq!(passes(&service, "secret-acme", 2), 2, "two counted, four more");
+    let (status, _, answer) =
+        write("PUT", "/v1/blocks", &about("k", "secret-beta"), &json!({"expires_in": 3_600})).send(&service);
+    assert_eq!((status, &answer["started_by"]), (200, &Value::Null));
+    assert_eq!(passes(&service, "secret-beta", 1), 0);
+    assert_eq!(passes(&service, "secret-gamma", 3), 2, "the third starts a block");
+
+    let (_, _, overrides) = list("/v1/overrides?domain=shop").send(&service);
+    assert_eq!(overrides["overrides"][0]["limits"], json!(["6/3650d"]));
+    let (_, _, blocks) = list("/v1/blocks").send(&service);
+    let started: Vec<_> = blocks["blocks"].as_array().unwrap().iter().map(|block| &block["started_by"]).collect();
+    assert_eq!(started, [&Value::Null, &json!("per-k")]);
+
+    assert!(!service.log().contains("secret"), "{}", service.log());
+    assert_eq!(service.log().matches("admin write").count(), 3, "{}", service.log());
+    service.signal("TERM");
+    assert_eq!(service.exit_code(), Some(0));
+    drop(service);
+
+    let service = Service::start(&folder, &[]);
+    service.until_ready();
+    assert_eq!(passes(&service, "secret-acme", 9), 2, "four of six were counted");
+    assert_eq!((passes(&service, "secret-beta", 1), passes(&service, "secret-gamma", 1)), (0, 0));
+    let without_times = |mut answer: Value, list: &str| {
+        for one in answer[list].as_array_mut().unwrap() {
+            one.as_object_mut().unwrap().retain(|name, _| name != "expires_in");
+        }
+        answer
+    };
+    for (path, list_name, before) in [("/v1/overrides", "overrides", overrides), ("/v1/blocks", "blocks", blocks)] {
+        let (_, _, after) = list(path).send(&service);
+        let count = before[list_name].as_array().unwrap().len();
+        // The refusals of acme started one more block.
+        let mut after = without_times(after, list_name);
+        after[list_name].as_array_mut().unwrap().truncate(count);
+        assert_eq!(after[list_name], without_times(before, list_name)[list_name]);
+    }
+    for (path, value, again) in [("/v1/overrides", "secret-acme", "override"), ("/v1/blocks", "secret-gamma", "block")] {
+        let (status, _, answer) = write("DELETE", path, &about("k", value), &json!({})).send(&service);
+        assert_eq!((status, &answer["deleted"]), (200, &json!(1)), "{answer}");
+        let (status, code, message) = write("DELETE", path, &about("k", value), &json!({})).refused(&service);
+        assert_eq!((status, &*code), (404, "not_found"));
+        assert!(message.contains(again), "{message}");
+    }
+}
+
+#[test]
+fn a_change_that_is_refused_changes_nothing() {
+    let service = service();
+    assert_eq!(passes(&service, "v", 1), 1);
+    let unknown = json!({"domain": "shpo", "descriptor": [{"key": "k", "value": "v"}]});
+    let limits = json!({"limits": ["9/3650d"], "expires_in": "2h"});
+    for (method, path, about, more, status, code) in [
+        ("POST", "/v1/reset", &unknown, json!({}), 404, "unknown_domain"),
+        ("POST", "/v1/reset", &about("open", "v"), json!({}), 422, "no_limit"),
+        ("POST", "/v1/reset", &about("nothing", "v"), json!({}), 422, "no_limit"),
+        ("POST", "/v1/reset", &about("many", "m1"), json!({}), 409, "shared_counter"),
+        ("POST", "/v1/reset", &about("k", "v"), json!({"expires_in": "2h"}), 400, "bad_request"),
+        ("PUT", "/v1/overrides", &unknown, limits.clone(), 404, "unknown_domain"),
+        ("PUT", "/v1/overrides", &about("open", "v"), limits.clone(), 422, "no_limit"),
+        ("PUT", "/v1/overrides", &about("many", "m1"), limits.clone(), 409, "shared_counter"),
+        ("PUT", "/v1/overrides", &about("k", "v"), json!({"limits": ["9/3650d"]}), 400, "bad_request"),
+        ("PUT", "/v1/overrides", &about("k", "v"), json!({"limits": [], "expires_in": "2h"}), 400, "bad_request"),
+        ("PUT", "/v1/overrides", &about("k", "v"), json!({"limits": ["9"], "expires_in": "2h"}), 400, "bad_request"),
+        ("PUT", "/v1/blocks", &unknown, json!({"expires_in": "2h"}), 404, "unknown_domain"),
+        ("PUT", "/v1/blocks", &about("k", "v"), json!({"expires_in": "soon"}), 400, "bad_request"),
+        ("PATCH", "/v1/blocks", &about("k", "v"), json!({"expires_in": "2h"}), 405, "method_not_allowed"),
+    ] {
+        let (got, told, message) = write(method, path, about, &more).refused(&service);
+        assert_eq!((got, &*told), (status, code), "{method} {path} {about} {more}: {message}");
+        assert!(!message.contains("\"v\""), "{message}");
+    }
+    let (_, _, answer) = list("/v1/overrides").send(&service);
+    assert_eq!(answer, json!({"overrides": []}));
+    let (_, _, answer) = list("/v1/blocks").send(&service);
+    assert_eq!(answer, json!({"blocks": [], "unlisted": 0}));
+    let (status, code, _) = list("/v1/blocks?domian=shop").refused(&service);
+    assert_eq!((status, &*code), (400, "bad_request"));
+    assert_eq!(passes(&service, "v", 2), 1, "one was counted, and one is left");
+}
+
+#[test]
+fn the_commands_do_what_the_api_does() {
+    let folder = Folder::with(&[("shop.yaml", RULES)]);
+    let service = Service::start(&folder, &[]);
+    service.until_ready();
+    let ok = |arguments: &[&str]| {
+        let output = run(&folder, &service, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output.stderr));
+        said(&output.stdout)
+    };
+    assert_eq!(passes(&service, "v", 3), 2);
+    assert_eq!(ok(&["reset", "shop", "k=v"]), "reset: 2 counter(s), 1 block(s) lifted\n");
+    assert_eq!(ok(&["reset", "shop", "k=v", "--prefix"]), "reset: everything counted until now counts as nothing\n");
+    ok(&["override", "set", "shop", "k=v", "--limit", "4/3650d", "--expires-in", "2h"]);
+    assert_eq!(passes(&service, "v", 4), 4);
+    assert!(ok(&["override", "list", "shop"]).contains("4/3650d"));
+    ok(&["override", "delete", "shop", "k=v"]);
+    assert_eq!(ok(&["override", "list"]), "no overrides\n");
+    ok(&["block", "set", "shop", "k=w", "--expires-in", "2h"]);
+    assert_eq!(passes(&service, "w", 1), 0);
+    assert!(ok(&["block", "list"]).contains("by hand"));
+    ok(&["block", "lift", "shop", "k=w"]);
+    assert_eq!(passes(&service, "w", 1), 1);
+    let refused = run(&folder, &service, &["block", "lift", "shop", "k=w"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused.stderr).contains("there is no block on this descriptor"), "{}", said(&refused.stderr));
 }
