@@ -217,6 +217,8 @@ fn a_query_is_where_it_belongs_and_nowhere_else() {
         (("POST", "/graphql", "application/graphql; charset=UTF-8", b"{ quote }"), "query.quote"),
         (("POST", "/graphql", "application/json; charset=utf-16", query), "415"),
         (("POST", "/graphql", "application/json; charset=utf-8; charset=utf-7", query), "415"),
+        (("POST", "/graphql", "application/json; charset*=utf-7", query), "415"),
+        (("POST", "/graphql", "application/json, text/plain", query), "415"),
         (("POST", "/graphql", "text/plain", query), "415"),
         (("POST", "/graphql", "application/x-www-form-urlencoded", b"query={quote}"), "415"),
         (("POST", "/graphql", "multipart/form-data; boundary=b", query), "415"),
