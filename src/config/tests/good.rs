@@ -252,11 +252,12 @@ fn numbers_are_dense_over_all_domains() {
     let all = compiled.rules.domains.values().flat_map(|domain| domain.rules.iter().chain([&domain.request_rule]));
     let mut rule_ids: Vec<_> = all.clone().map(|rule| rule.id).collect();
     let mut limit_ids: Vec<_> = all.flat_map(|rule| rule.limits.iter().map(|limit| limit.id)).collect();
+    limit_ids.extend(compiled.rules.domains.values().map(|domain| domain.override_limit));
     rule_ids.sort_unstable();
     limit_ids.sort_unstable();
     assert_eq!(rule_ids, (0..compiled.rules.rule_count).collect::<Vec<_>>());
     assert_eq!(limit_ids, (0..compiled.rules.limit_count).collect::<Vec<_>>());
-    assert_eq!((rule_ids.len(), limit_ids.len()), (4, 5));
+    assert_eq!((rule_ids.len(), limit_ids.len()), (4, 7));
 }
 
 #[test]
