@@ -247,8 +247,12 @@ fn a_block_that_is_lifted_is_started_again_at_most_once() {
 fn counters_without_a_place_are_as_exact_and_lock_nobody_up() {
     explore(10_000, || {
         let (store, one, limit) = (Memory::new(1), limit(1, MINUTE), limit(3, MINUTE));
-        // Room for one counter a shard, taken by what is refused: all others are sketched.
-        (0..).take(SHARDS).for_each(|shard| assert!(admits(&store, &[(key(shard, 1), &one)])));
+        // Room for one counter a shard, taken by what is refused: all others are sketched. One limit alone gets half.
+        for shard in (0..).take(SHARDS) {
+            let mut taker = request(&[(key(shard, 1), &one)]);
+            taker.list[0].group = 1 + u32::from(shard % 2);
+            assert!(!store.charge(NOW, &taker).refused);
+        }
         let (low, high) = ((key(0, 2), &limit), (key(1, 3), &limit));
         let admitted: usize = thread::scope(|scope| {
             let asked = [vec![low, high], vec![high, low], vec![low, high]];
@@ -265,5 +269,22 @@ fn counters_without_a_place_are_as_exact_and_lock_nobody_up() {
         assert_eq!((used(&store, low.0, &limit, NOW), used(&store, high.0, &limit, NOW)), (3, 3));
         store.expire_some(LATER);
         assert_eq!(store.fill().sketches, 0);
+    });
+}
+
+#[test]
+fn those_who_race_for_the_last_places_of_half_the_store_never_get_more() {
+    explore(10_000, || {
+        // Four places in four shards.
+        let (store, one) = (Memory::new(SHARDS), limit(1, MINUTE));
+        thread::scope(|scope| {
+            for shard in 0..3 {
+                let (store, one) = (&store, &one);
+                scope.spawn(move || {
+                    assert!(admits(store, &[(key(shard, 1), one)]), "whoever gets no place is sketched")
+                });
+            }
+        });
+        assert!((1..=SHARDS / 2).contains(&store.fill().counters), "{:?}", store.fill());
     });
 }
