@@ -140,7 +140,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         book: Arc::clone(&book),
         health: Arc::clone(&health),
         store: Arc::clone(&store),
-        telemetry,
+        telemetry: Arc::clone(&telemetry),
         hash_key,
         started,
     };
@@ -148,7 +148,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tasks.spawn(serve_http(http, http::router(neighbourhood), HTTP_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(serve_http(admin, endpoints, ADMIN_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
-    tasks.spawn(tidy(clock, book, stopped.clone()));
+    tasks.spawn(tidy(clock, book, Arc::clone(&telemetry), stopped.clone()));
     tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
     tasks.spawn(announce(health.watch(), grpc_health.clone(), stopped));
 
@@ -286,7 +286,7 @@ async fn sweep(clock: Clock, store: Arc<Store>, mut stopped: watch::Receiver<boo
 }
 
 /// Forgets orders that are over, and writes down which blocks were started; once more at the end.
-async fn tidy(clock: Clock, book: Arc<Book>, mut stopped: watch::Receiver<bool>) {
+async fn tidy(clock: Clock, book: Arc<Book>, telemetry: Arc<Telemetry>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(TIDY_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -294,10 +294,19 @@ async fn tidy(clock: Clock, book: Arc<Book>, mut stopped: watch::Receiver<bool>)
             _ = ticks.tick() => false,
             _ = stopped.wait_for(|stopped| *stopped) => true,
         };
-        let book = Arc::clone(&book);
-        if let Err(error) = tokio::task::spawn_blocking(move || book.tidy(clock.now())).await {
-            error!(%error, "orders are not tidied any more");
-            return;
+        let (book, now) = (Arc::clone(&book), clock.now());
+        let tidied = tokio::task::spawn_blocking(move || {
+            book.tidy(now);
+            book.counts(now)
+        });
+        match tidied.await {
+            Ok(counts) => counts
+                .into_iter()
+                .for_each(|(kind, count)| telemetry.gauge(&metrics::ORDERS, &[("kind", kind)]).set(count as f64)),
+            Err(error) => {
+                error!(%error, "orders are not tidied any more");
+                return;
+            }
         }
         if last {
             return;

@@ -2,12 +2,15 @@
 
 use crate::{request::Entry, rules::orders::Reach};
 
+/// One entry of a descriptor, owned.
+pub type KeyAndValue = (Box<[u8]>, Box<[u8]>);
+
 /// A descriptor of a domain, or everything that begins as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub domain: Box<str>,
     /// Keys and values as Envoy sends them; at least one.
-    pub entries: Box<[(Box<[u8]>, Box<[u8]>)]>,
+    pub entries: Box<[KeyAndValue]>,
     /// Only its beginning is given.
     pub prefix: bool,
 }

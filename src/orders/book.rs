@@ -238,6 +238,14 @@ impl Book {
         (ordered.cloned().collect(), started.collect(), unlisted)
     }
 
+    /// How many orders of each kind hold, by the word for it.
+    pub fn counts(&self, now: Timestamp) -> [(&'static str, usize); 4] {
+        let state = self.state.lock();
+        let Orders { overrides, blocks, resets } = &state.orders;
+        let started = self.started.count(now);
+        [("override", overrides.len()), ("block", blocks.len()), ("reset", resets.len()), ("started", started)]
+    }
+
     /// Forgets what is over, and writes down what blocks were started. Whoever calls this once a second loses no more of
     /// them in a crash than of the counters.
     pub fn tidy(&self, now: Timestamp) {

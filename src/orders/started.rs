@@ -100,6 +100,13 @@ impl Register {
         (list, listed.unlisted)
     }
 
+    /// How many of those that last at `now` are listed.
+    pub(super) fn count(&self, now: Timestamp) -> usize {
+        let mut listed = self.0.lock();
+        listed.forget(now);
+        listed.by_key.len()
+    }
+
     /// Whether anything changed since this was last asked.
     pub(super) fn take_changed(&self) -> bool {
         std::mem::take(&mut self.0.lock().changed)

@@ -83,6 +83,8 @@ table! {
         "Limits that came with a request and mean nothing (no unit, an unknown unit, longer than ten years).";
     ADMIN_WRITES = Counter "tallygate_admin_writes_total" ["action", "result"]
         "Changes asked of the admin API; result is done, or the code of the error.";
+    ORDERS = Gauge "tallygate_orders" ["kind"]
+        "What people ordered and still holds (override, block, reset), and the blocks that refusals started, as far as listed (started).";
     BUILD_INFO = Gauge "tallygate_build_info" ["version"]
         "1 for the version that runs.";
 }
