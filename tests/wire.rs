@@ -2,7 +2,6 @@
 
 #![cfg(feature = "serve")]
 
-use bytes::BytesMut;
 use envoy_types::pb::{
     envoy::{
         config::core::v3 as their_core,
@@ -67,7 +66,7 @@ fn an_answer_in_our_words_is_read_in_the_official_ones() {
             .collect(),
         answer: None,
     };
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     let mut answer = Answer::to(&decision, &mut buffer);
     answer.header("retry-after", b"32");
     answer.body(b"{}");

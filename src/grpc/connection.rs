@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -25,7 +25,7 @@ use tower::Service as _;
 use super::{
     events::Events,
     message::Room,
-    reply::Reply,
+    reply::{self, Reply},
     settings::Settings,
     unary::{self, Decide},
     wire::{Heard, Wire},
@@ -132,18 +132,41 @@ impl<D, E> Drop for Client<D, E> {
     }
 }
 
-async fn respond<D, E>(client: Arc<Client<D, E>>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible>
+/// What a request comes to. hyper makes a task of each and moves it three times: what is rare is boxed, and the
+/// request's head is gone before there is a future.
+enum Call {
+    Decision(Incoming),
+    /// One of tonic's: health.
+    Other(Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>),
+    NoGrpc(StatusCode),
+}
+
+fn respond<D, E>(
+    client: Arc<Client<D, E>>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> + Send
 where
     D: Decide,
     E: Events,
 {
-    let seat = &*client.seat;
-    if request.uri().path() != unary::PATH {
-        return seat.routes.clone().call(request).await.map(|response| response.map(Reply::Tonic));
+    let call = if request.uri().path() == unary::PATH {
+        client.asks();
+        unary::admit(request).map_or_else(Call::NoGrpc, Call::Decision)
+    } else {
+        let answered = client.seat.routes.clone().call(request);
+        Call::Other(Box::pin(async { answered.await.map(|response| response.map(Reply::Tonic)) }))
+    };
+    async move {
+        let seat = &*client.seat;
+        match call {
+            Call::Decision(body) => {
+                let deadline = seat.settings.message_deadline;
+                Ok(unary::answer(body, (&*seat.decide, seat.core), &*seat.events, &seat.room, deadline).await)
+            }
+            Call::Other(answered) => answered.await,
+            Call::NoGrpc(status) => Ok(reply::no_grpc(status)),
+        }
     }
-    client.asks();
-    let deadline = seat.settings.message_deadline;
-    Ok(unary::answer(request, (&*seat.decide, seat.core), &*seat.events, &seat.room, deadline).await)
 }
 
 /// Comes to an end only if the client has not begun to speak HTTP/2 by the deadline.

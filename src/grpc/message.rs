@@ -1,8 +1,8 @@
 //! The one message of a unary call, out of HTTP/2's DATA frames.
 
 use std::{
-    future::{Future as _, poll_fn},
-    pin::pin,
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -43,58 +43,79 @@ pub(super) enum Missing {
 
 /// Reads the message of a unary call.
 ///
-/// One DATA frame, which is the rule, is a slice of the connection's read buffer: nothing is copied. No timer is set
-/// where everything is there already.
-pub(super) async fn read<B>(body: B, room: &Room, deadline: Duration) -> Result<Message<'_>, Missing>
+/// One DATA frame that has come by now, which is the rule, is a slice of the connection's read buffer: nothing is
+/// copied, no timer is set, and nothing that waiting needs makes the future of the call larger.
+pub(super) async fn read<B>(mut body: B, room: &Room, deadline: Duration) -> Result<Message<'_>, Missing>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    let mut collecting = pin!(collect(body, room));
-    if let Poll::Ready(message) = poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
-        return message;
+    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+    let first = match first {
+        Poll::Ready(Some(frame)) => frame.map_err(|_| Missing::Gone)?.into_data().unwrap_or_default(),
+        Poll::Ready(None) | Poll::Pending => Bytes::new(),
+    };
+    let mut parts = Parts::new(room);
+    parts.add(first)?;
+    if body.is_end_stream() {
+        return parts.join();
     }
-    timeout(deadline, collecting).await.unwrap_or(Err(Missing::Late))
+    Box::pin(timeout(deadline, rest(body, parts))).await.unwrap_or(Err(Missing::Late))
 }
 
-async fn collect<B>(body: B, room: &Room) -> Result<Message<'_>, Missing>
+/// Waits for what is still to come.
+async fn rest<B>(mut body: B, mut parts: Parts<'_>) -> Result<Message<'_>, Missing>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    let mut body = pin!(body);
-    let mut taken = Taken { room, bytes: 0 };
-    let mut whole = Bytes::new();
-    // Only used from the second frame that carries something.
-    let mut joined = BytesMut::new();
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
+        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
         let Ok(data) = frame.map_err(|_| Missing::Gone)?.into_data() else { break };
+        parts.add(data)?;
+    }
+    parts.join()
+}
+
+/// What has come of a message.
+struct Parts<'r> {
+    taken: Taken<'r>,
+    whole: Bytes,
+    /// Only used from the second frame that carries something.
+    joined: BytesMut,
+}
+
+impl<'r> Parts<'r> {
+    fn new(room: &'r Room) -> Self {
+        Self { taken: Taken { room, bytes: 0 }, whole: Bytes::new(), joined: BytesMut::new() }
+    }
+
+    fn add(&mut self, data: Bytes) -> Result<(), Missing> {
         if data.is_empty() {
-            continue;
+            return Ok(());
         }
-        if whole.is_empty() && joined.is_empty() {
-            whole = data;
+        if self.whole.is_empty() && self.joined.is_empty() {
+            self.whole = data;
         } else {
-            taken.more(whole.len() + data.len()).ok_or(Missing::TooLarge)?;
-            joined.extend_from_slice(&std::mem::take(&mut whole));
-            joined.extend_from_slice(&data);
+            self.taken.more(self.whole.len() + data.len()).ok_or(Missing::TooLarge)?;
+            self.joined.extend_from_slice(&std::mem::take(&mut self.whole));
+            self.joined.extend_from_slice(&data);
         }
-        let so_far = if joined.is_empty() { &whole[..] } else { &joined[..] };
+        let so_far = if self.joined.is_empty() { &self.whole[..] } else { &self.joined[..] };
         // What is announced is not waited for if it will not be decided, nor what goes on beyond it.
-        if let Some(length) = announced(so_far)? {
-            if length > MESSAGE_MAX_BYTES {
-                return Err(Missing::TooLarge);
-            }
-            if so_far.len() > FRAME_HEADER_BYTES + length {
-                return Err(Missing::Framing);
-            }
+        match announced(so_far)? {
+            Some(length) if length > MESSAGE_MAX_BYTES => Err(Missing::TooLarge),
+            Some(length) if so_far.len() > FRAME_HEADER_BYTES + length => Err(Missing::Framing),
+            _ => Ok(()),
         }
     }
-    let mut framed = if joined.is_empty() { whole } else { joined.freeze() };
-    match announced(&framed)? {
-        Some(length) if framed.len() == FRAME_HEADER_BYTES + length => {
-            Ok(Message { bytes: framed.split_off(FRAME_HEADER_BYTES), taken })
+
+    fn join(self) -> Result<Message<'r>, Missing> {
+        let mut framed = if self.joined.is_empty() { self.whole } else { self.joined.freeze() };
+        match announced(&framed)? {
+            Some(length) if framed.len() == FRAME_HEADER_BYTES + length => {
+                Ok(Message { bytes: framed.split_off(FRAME_HEADER_BYTES), taken: self.taken })
+            }
+            _ => Err(Missing::Framing),
         }
-        _ => Err(Missing::Framing),
     }
 }
 
@@ -142,7 +163,7 @@ impl Drop for Taken<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, pin::Pin, task::Context};
+    use std::{collections::VecDeque, convert::Infallible, task::Context};
 
     use http_body::Frame;
 

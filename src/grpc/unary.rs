@@ -49,9 +49,20 @@ pub struct Failure {
     pub message: Cow<'static, str>,
 }
 
+/// The body of a call that may be answered; else the status of a request that is no gRPC.
+pub(super) fn admit<B>(request: Request<B>) -> Result<B, StatusCode> {
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if !is_grpc(request.headers()) {
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    Ok(request.into_body())
+}
+
 /// Answers one call.
 pub(super) async fn answer<D, E, B>(
-    request: Request<B>,
+    body: B,
     (decide, core): (&D, usize),
     events: &E,
     room: &Room,
@@ -60,15 +71,9 @@ pub(super) async fn answer<D, E, B>(
 where
     D: Decide,
     E: Events,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    if request.method() != Method::POST {
-        return reply::no_grpc(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    if !is_grpc(request.headers()) {
-        return reply::no_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
-    let failure = match message::read(request.into_body(), room, deadline).await {
+    let failure = match message::read(body, room, deadline).await {
         Ok(Message { bytes, taken: _taken }) => match caught(decide.decide(bytes, core)).await {
             Some(Ok(framed)) => return reply::answered(framed),
             Some(Err(failure)) => failure,

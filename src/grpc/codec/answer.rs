@@ -1,6 +1,8 @@
 //! The answer: `RateLimitResponse`, written once, framed as gRPC wants it.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use std::borrow::Cow;
+
+use bytes::Bytes;
 
 use crate::{
     decision::{Decision, Figure, Status},
@@ -16,16 +18,22 @@ pub const FRAME_HEADER_BYTES: usize = 5;
 /// What a usual answer takes at most: headers of three windows, a body, the metadata. A longer one grows the buffer.
 const USUAL_BYTES: usize = 1_024;
 
+/// What is kept of a buffer that grew: bodies and metadata may be large, and there is one a core.
+const ROOM_KEPT_BYTES: usize = 16 << 10;
+
 /// `RateLimitResponse.Code`
 const OK: u64 = 1;
 const OVER_LIMIT: u64 = 2;
+
+/// Numbers below this are one byte as a varint.
+const ONE_BYTE: usize = 1 << 7;
 
 /// The largest whole number below which an f64 holds every one: what a Struct's number can say exactly.
 const EXACT_MAX: u64 = 1 << 53;
 
 /// One answer while it is written: code and statuses first, then whatever is rendered into it as a [`Sink`].
 ///
-/// Written into the end of a buffer that its owner keeps, so that many answers share one allocation.
+/// Written into a buffer that its owner keeps; it leaves it in one piece.
 #[derive(Debug)]
 pub struct Answer<'b> {
     message: Message<'b>,
@@ -35,7 +43,7 @@ pub struct Answer<'b> {
 
 impl<'b> Answer<'b> {
     /// Begins the answer to `decision`. What an abandoned answer left in `buffer` is dropped.
-    pub fn to(decision: &Decision<'_>, buffer: &'b mut BytesMut) -> Self {
+    pub fn to(decision: &Decision<'_>, buffer: &'b mut Vec<u8>) -> Self {
         let mut answer = Self::begin(decision.refused, buffer);
         for status in &decision.statuses {
             answer.message.nested(2, |message| write_status(message, status));
@@ -59,13 +67,16 @@ impl<'b> Answer<'b> {
         if let Some(place) = self.message.out.get_mut(1..FRAME_HEADER_BYTES) {
             place.copy_from_slice(&length.to_be_bytes());
         }
-        self.message.out.split().freeze()
+        Bytes::copy_from_slice(self.message.out)
     }
 
-    fn begin(refused: bool, buffer: &'b mut BytesMut) -> Self {
+    fn begin(refused: bool, buffer: &'b mut Vec<u8>) -> Self {
         buffer.clear();
+        if buffer.capacity() > ROOM_KEPT_BYTES {
+            *buffer = Vec::new();
+        }
         buffer.reserve(USUAL_BYTES);
-        buffer.put_bytes(0, FRAME_HEADER_BYTES);
+        buffer.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
         let mut message = Message { out: buffer };
         message.varint_field(1, code(refused));
         Self { message, metadata: None }
@@ -74,11 +85,9 @@ impl<'b> Answer<'b> {
 
 impl Sink for Answer<'_> {
     fn header(&mut self, name: &str, value: &[u8]) {
-        self.message.nested(3, |header| {
-            header.bytes_field(1, name.as_bytes());
-            // A `string`: one byte that is not UTF-8, and Envoy could not read the answer.
-            header.bytes_field(2, String::from_utf8_lossy(value).as_bytes());
-        });
+        // A `string`: one byte that is not UTF-8, and Envoy could not read the answer.
+        let value = if value.is_ascii() { Cow::Borrowed(value) } else { replaced(value) };
+        self.message.texts_field(3, name.as_bytes(), &value);
     }
 
     fn body(&mut self, body: &[u8]) {
@@ -89,13 +98,16 @@ impl Sink for Answer<'_> {
         if self.metadata.is_none() {
             self.metadata = Some(self.message.begin(6));
         }
-        write_entry(&mut self.message, name, |message| match value {
-            Field::Text(text) => message.bytes_field(3, text.as_bytes()),
-            Field::Number(number) if number <= EXACT_MAX => message.double_field(2, number as f64),
-            Field::Number(number) => message.bytes_field(3, number.to_string().as_bytes()),
-            Field::Bool(on) => message.varint_field(4, u64::from(on)),
-            Field::Value(value) => write_value(message, value),
-        });
+        let message = &mut self.message;
+        match value {
+            Field::Number(number) if number <= EXACT_MAX => message.number_entry(name, number as f64),
+            Field::Text(text) => write_entry(message, name, |message| message.bytes_field(3, text.as_bytes())),
+            Field::Number(number) => {
+                write_entry(message, name, |message| message.bytes_field(3, number.to_string().as_bytes()));
+            }
+            Field::Bool(on) => write_entry(message, name, |message| message.varint_field(4, u64::from(on))),
+            Field::Value(value) => write_entry(message, name, |message| write_value(message, value)),
+        }
     }
 }
 
@@ -208,32 +220,74 @@ fn saturated(count: u64) -> u64 {
     count.min(u64::from(u32::MAX))
 }
 
+/// `value` with what is not UTF-8 replaced.
+#[cold]
+fn replaced(value: &[u8]) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
 /// A protobuf message, written at the end of a buffer. Field numbers are below 16: a key is one byte.
 #[derive(Debug)]
 struct Message<'b> {
-    out: &'b mut BytesMut,
+    out: &'b mut Vec<u8>,
 }
 
 /// Where the content of a nested message begins; its length stands in front once it is known.
 #[derive(Debug)]
 struct Begun(usize);
 
+#[expect(clippy::cast_possible_truncation, reason = "only lengths and numbers below ONE_BYTE are cast")]
 impl Message<'_> {
     /// Written even where it is zero: a field of a oneof must be.
     fn varint_field(&mut self, number: u8, value: u64) {
-        self.out.put_u8(number << 3);
+        self.out.push(number << 3);
         self.varint(value);
     }
 
     fn double_field(&mut self, number: u8, value: f64) {
-        self.out.put_u8(number << 3 | 1);
-        self.out.put_f64_le(value);
+        self.out.push(number << 3 | 1);
+        self.out.extend_from_slice(&value.to_le_bytes());
     }
 
     fn bytes_field(&mut self, number: u8, value: &[u8]) {
-        self.out.put_u8(number << 3 | 2);
-        self.varint(value.len() as u64);
-        self.out.put_slice(value);
+        if value.len() < ONE_BYTE {
+            self.out.extend_from_slice(&[number << 3 | 2, value.len() as u8]);
+        } else {
+            self.out.push(number << 3 | 2);
+            self.varint(value.len() as u64);
+        }
+        self.out.extend_from_slice(value);
+    }
+
+    /// A nested message of two texts.
+    fn texts_field(&mut self, number: u8, first: &[u8], second: &[u8]) {
+        let length = first.len() + second.len() + 4;
+        if length >= ONE_BYTE {
+            return self.nested(number, |pair| {
+                pair.bytes_field(1, first);
+                pair.bytes_field(2, second);
+            });
+        }
+        self.out.extend_from_slice(&[number << 3 | 2, length as u8]);
+        self.bytes_field(1, first);
+        self.bytes_field(2, second);
+    }
+
+    /// A `fields` entry of a Struct whose value is a number: most of the metadata.
+    fn number_entry(&mut self, name: &str, number: f64) {
+        /// Key and length of the name, then key and length of the `Value`, whose one field is a key and eight bytes.
+        const BESIDE_NAME: usize = 2 + 2 + 9;
+        let length = name.len() + BESIDE_NAME;
+        if length >= ONE_BYTE {
+            return write_entry(self, name, |message| message.double_field(2, number));
+        }
+        self.out.extend_from_slice(&[1 << 3 | 2, length as u8]);
+        self.bytes_field(1, name.as_bytes());
+        self.out.extend_from_slice(&[2 << 3 | 2, 9]);
+        self.double_field(2, number);
     }
 
     fn nested(&mut self, number: u8, write: impl FnOnce(&mut Message<'_>)) {
@@ -245,21 +299,28 @@ impl Message<'_> {
     /// Leaves one byte for the length, which is enough for all but the metadata; [`end`](Self::end) makes room where
     /// it is not. Measuring first would walk everything twice.
     fn begin(&mut self, number: u8) -> Begun {
-        self.out.put_slice(&[number << 3 | 2, 0]);
+        self.out.extend_from_slice(&[number << 3 | 2, 0]);
         Begun(self.out.len())
     }
 
     fn end(&mut self, Begun(start): Begun) {
         let length = self.out.len() - start;
+        if length < ONE_BYTE {
+            self.out[start - 1] = length as u8;
+            return;
+        }
         let (prefix, width) = varint(length as u64);
-        self.out.put_bytes(0, width - 1);
+        self.out.resize(start + length + width - 1, 0);
         self.out.copy_within(start..start + length, start + width - 1);
         self.out[start - 1..start - 1 + width].copy_from_slice(&prefix[..width]);
     }
 
     fn varint(&mut self, value: u64) {
+        if value < ONE_BYTE as u64 {
+            return self.out.push(value as u8);
+        }
         let (bytes, width) = varint(value);
-        self.out.put_slice(&bytes[..width]);
+        self.out.extend_from_slice(&bytes[..width]);
     }
 }
 

@@ -207,3 +207,22 @@ impl AsyncWrite for Counting {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+/// hyper makes a task of each call, and moves it three times: every byte of its future is paid for.
+#[tokio::test]
+async fn the_future_of_a_call_is_small() {
+    const BYTES_MAX: usize = 500;
+    let (_drains, drain) = watch::channel(false);
+    let seat = seat(31, drain).await;
+    let deadline = seat.settings.message_deadline;
+    let call = unary::answer(
+        http_body_util::Empty::<Bytes>::new(),
+        (&*seat.decide, seat.core),
+        &*seat.events,
+        &seat.room,
+        deadline,
+    );
+    let bytes = size_of_val(&call);
+    assert!(bytes <= BYTES_MAX, "{bytes} bytes");
+    eprintln!("FUTURE {bytes}");
+}
