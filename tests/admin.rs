@@ -335,7 +335,8 @@ fn what_support_decides_works_at_once_and_outlives_the_process() {
         after[list_name].as_array_mut().unwrap().truncate(count);
         assert_eq!(after[list_name], without_times(before, list_name)[list_name]);
     }
-    for (path, value, again) in [("/v1/overrides", "secret-acme", "override"), ("/v1/blocks", "secret-gamma", "block")] {
+    for (path, value, again) in [("/v1/overrides", "secret-acme", "override"), ("/v1/blocks", "secret-gamma", "block")]
+    {
         let (status, _, answer) = write("DELETE", path, &about("k", value), &json!({})).send(&service);
         assert_eq!((status, &answer["deleted"]), (200, &json!(1)), "{answer}");
         let (status, code, message) = write("DELETE", path, &about("k", value), &json!({})).refused(&service);
