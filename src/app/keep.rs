@@ -27,7 +27,7 @@ use crate::{
     telemetry::{Telemetry, snapshot::SnapshotEvents},
 };
 
-/// What a kill forgets at most.
+/// What a kill forgets at most, with the time that one walk takes: from where the last walk that reached the disk began.
 const WALK_EVERY: Duration = Duration::from_secs(1);
 
 /// While segments cannot be written, one log line in so many walks: a minute.
@@ -155,10 +155,10 @@ fn fresh_key() -> anyhow::Result<HashKey> {
 
 impl Kept {
     fn walk<S: Source>(&mut self, store: &S, clock: Clock) {
-        let now = clock.now();
+        let (now, stopwatch) = (clock.now(), clock.stopwatch());
         match self.walk.walk(store, now) {
             Ok(written) => {
-                self.events.up_to_date(now, written.map(|written| written.bytes));
+                self.events.up_to_date(now, stopwatch.elapsed(), written.map(|written| written.bytes));
                 if self.patience.succeeded() {
                     self.events.mended();
                 }

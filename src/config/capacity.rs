@@ -4,20 +4,21 @@ use std::{fs, path::Path};
 
 use crate::bounds;
 
+/// Counters that this process should hold at most, by what the files below `root` (of this machine: `/`) say of its memory.
+pub(super) fn counters_on(root: &Path) -> usize {
+    counters_for(usable_memory(root))
+}
+
 /// Counters that a process with so many bytes of memory should hold at most; the least there is place for in any case
 /// where nobody knows how many.
-pub fn counters_for(memory: Option<u64>) -> usize {
+fn counters_for(memory: Option<u64>) -> usize {
     let count = memory.unwrap_or(0) / bounds::MEMORY_PER_COUNTERS / bounds::COUNTER_BYTES;
     usize::try_from(count).unwrap_or(usize::MAX).clamp(bounds::COUNTERS_FLOOR, bounds::COUNTERS_CEILING)
 }
 
 /// The memory that this process may use, in bytes: the machine's, or the least that a control group allows (Linux; None
 /// elsewhere).
-pub fn usable_memory() -> Option<u64> {
-    usable_memory_below(Path::new("/"))
-}
-
-fn usable_memory_below(root: &Path) -> Option<u64> {
+fn usable_memory(root: &Path) -> Option<u64> {
     let machine = read(&root.join("proc/meminfo")).and_then(|text| total(&text));
     let groups = read(&root.join("proc/self/cgroup")).unwrap_or_default();
     let limits = groups.lines().filter_map(|line| group_limit(root, line));
@@ -116,7 +117,7 @@ mod tests {
                 fs::create_dir_all(path.parent().expect("a parent")).expect("writable");
                 fs::write(path, text).expect("writable");
             }
-            assert_eq!(usable_memory_below(root.path()), expected, "{case}");
+            assert_eq!(usable_memory(root.path()), expected, "{case}");
         }
     }
 

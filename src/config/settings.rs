@@ -3,7 +3,14 @@
 
 mod table;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use thiserror::Error;
 
@@ -158,6 +165,11 @@ impl RawSettings {
     ///
     /// Every bad value, not only the first.
     pub fn check(&self) -> Result<Settings, Vec<SettingsError>> {
+        self.check_on(Path::new("/"))
+    }
+
+    /// Checks every value on the machine whose files stand below `root`.
+    fn check_on(&self, root: &Path) -> Result<Settings, Vec<SettingsError>> {
         let mut check = Check { raw: self, errors: Vec::new() };
         let settings = Settings {
             grpc: check.text("grpc"),
@@ -171,7 +183,7 @@ impl RawSettings {
             count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
             max_counters: check
                 .parse("max_counters", "`auto` or a number from 1 to 1000000000", |text| match text {
-                    "auto" => Some(capacity::counters_for(capacity::usable_memory())),
+                    "auto" => Some(capacity::counters_on(root)),
                     text => text
                         .replace('_', "")
                         .parse()

@@ -65,6 +65,8 @@ table! {
         "Bytes of the snapshot written.";
     SNAPSHOT_TIME = Gauge "tallygate_snapshot_last_success_timestamp_seconds" []
         "When the snapshot was last found to be up to date, in seconds since 1970; 0 where counters are not kept.";
+    SNAPSHOT_WALK_SECONDS = Gauge "tallygate_snapshot_walk_seconds" []
+        "How long the last walk for the snapshot took, its write to the disk included: a kill forgets so much and a second.";
     SNAPSHOT_DAMAGED = Counter "tallygate_snapshot_damaged_total" []
         "Files of the snapshot that were damaged or foreign, and set aside.";
     SNAPSHOT_RESTORED = Gauge "tallygate_snapshot_restored_counters" []

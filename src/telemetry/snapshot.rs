@@ -18,6 +18,7 @@ pub struct SnapshotEvents {
     failed: Counter,
     bytes: Counter,
     time: Gauge,
+    walk_seconds: Gauge,
     damaged: Counter,
     restored: Gauge,
 }
@@ -29,6 +30,7 @@ impl SnapshotEvents {
             failed: telemetry.counter(&metrics::SNAPSHOT_SEGMENTS, &[("result", "failure")]),
             bytes: telemetry.counter(&metrics::SNAPSHOT_BYTES, &[]),
             time: telemetry.gauge(&metrics::SNAPSHOT_TIME, &[]),
+            walk_seconds: telemetry.gauge(&metrics::SNAPSHOT_WALK_SECONDS, &[]),
             damaged: telemetry.counter(&metrics::SNAPSHOT_DAMAGED, &[]),
             restored: telemetry.gauge(&metrics::SNAPSHOT_RESTORED, &[]),
         }
@@ -62,9 +64,12 @@ impl SnapshotEvents {
         warn!("the hash key of the kept counters is damaged and was set aside: counters start afresh");
     }
 
-    /// The snapshot is as the counters were at `now`; a segment of so many bytes was written for it, if any.
-    pub fn up_to_date(&self, now: Timestamp, bytes: Option<u64>) {
-        self.time.set(Nanos(now.0).ceil_secs() as f64);
+    /// The snapshot is as the counters were at `now`, and the walk for it `took` so long; a segment of so many bytes was
+    /// written for it, if any.
+    pub fn up_to_date(&self, now: Timestamp, took: Nanos, bytes: Option<u64>) {
+        // To the fraction: what was charged since would be forgotten, so not a moment later may be claimed.
+        self.time.set(seconds(now.0));
+        self.walk_seconds.set(seconds(took.0));
         if let Some(bytes) = bytes {
             self.bytes.increment(bytes);
             self.written.increment(1);
@@ -83,4 +88,8 @@ impl SnapshotEvents {
     pub fn mended(&self) {
         info!("counters are kept again");
     }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / Nanos::SECOND.0 as f64
 }

@@ -69,6 +69,13 @@ const TIME: Law = Law {
     allowed: Allowed::In(&["clock"]),
 };
 
+const NOW: Law = Law {
+    why: "a request is given the time once, by who received it; whatever it passes through is told",
+    paths: &["crate::clock::Clock::now"],
+    methods: &["now"],
+    allowed: Allowed::In(&["admin", "app", "clock", "grpc::service", "http::usage_page"]),
+};
+
 const SPAWN: Law = Law {
     why: "`app` owns what lives as long as the process, `grpc::server` and `serve_http` their connections; nobody else spawns",
     paths: &["std::thread::Builder", "std::thread::spawn", "tokio::spawn", "tokio::task::spawn"],
@@ -118,6 +125,22 @@ fn the_core_is_pure() {
 #[test]
 fn only_the_clock_reads_time() {
     hold(&TIME);
+}
+
+#[test]
+fn a_request_reads_the_clock_once() {
+    hold(&NOW);
+    let modules = source::of_this_crate();
+    for path in ["grpc::service", "http::usage_page"] {
+        let module = modules.iter().find(|module| module.path.join("::") == path).expect("it has not moved");
+        assert_eq!(readings(module), 1, "{}: so often it calls `.now()`", module.file);
+    }
+}
+
+/// One in a loop is more than one.
+fn readings(module: &Module) -> usize {
+    let paths = module.names.iter().filter(|name| name.ends_with("::now")).count();
+    paths + module.methods.iter().filter(|method| *method == "now").count()
 }
 
 #[test]
@@ -254,7 +277,7 @@ mod tests {
 
     fn complaints(path: &str, source: &str) -> String {
         let module = source::parse(path, source);
-        let laws = [PURE, TIME, SPAWN, YAML, PROTOBUF, REDIS];
+        let laws = [PURE, TIME, NOW, SPAWN, YAML, PROTOBUF, REDIS];
         let broken = laws.iter().flat_map(|law| law.broken_by(&module, &layers()));
         layers().broken_by(&module).into_iter().chain(broken).collect::<Vec<_>>().join("\n")
     }
@@ -294,6 +317,9 @@ mod tests {
             ("http", "use std::time::Instant; fn f() { Instant::now(); }", "only `clock`"),
             ("http", "use std::time; fn f() { time::SystemTime::now(); }", "only `clock`"),
             ("http", "use std::time::Instant as Moment; fn f() { g(Moment::now) }", "only `clock`"),
+            ("store::memory", "fn f(clock: Clock) { g(clock.now()) }", "given the time once"),
+            ("grpc::codec", "fn f() { assert!(self.clock.now() > then) }", "given the time once"),
+            ("render", "use crate::clock::Clock; fn f() { Clock::now(Clock) }", "given the time once"),
             ("http", "fn f() { tokio::spawn(async {}); }", "nobody else spawns"),
             ("http", "fn f() { tokio::task::spawn_blocking(g); }", "nobody else spawns"),
             ("http", "use tokio::task; fn f() { task::spawn_local(g); }", "nobody else spawns"),
@@ -305,6 +331,22 @@ mod tests {
             ("store::memory", "use redis::Client;", "Redis"),
         ] {
             assert!(complaints(path, source).contains(complaint), "in {path}: {source}\n{}", complaints(path, source));
+        }
+    }
+
+    #[test]
+    fn every_reading_of_the_clock_is_counted() {
+        for (source, expected) in [
+            ("fn f() { g(1) }", 0),
+            ("fn f() { let (a, b) = (g()?, self.clock.now()); }", 1),
+            ("fn f() { g(clock.now(), clock.now()) }", 2),
+            ("fn f() { for one in all { g(one, clock.now()) } }", 2),
+            ("fn f() { while clock.now() < end {} }", 2),
+            ("fn f() { all.iter().map(|one| g(one, clock.now())) }", 2),
+            ("fn f() { g(clock.now()); g(Clock::now(clock)) }", 2),
+            ("#[cfg(test)] mod tests { fn f() { clock.now() } }", 0),
+        ] {
+            assert_eq!(readings(&source::parse("grpc::service", source)), expected, "{source}");
         }
     }
 
@@ -322,6 +364,7 @@ mod tests {
             ("rules", "mod inner { use super::Rule; }"),
             ("grpc::accept", "fn f() { sleep_until(tokio::time::Instant::now() + GRACE) }"),
             ("clock", "use std::time::SystemTime; fn now() { SystemTime::now(); }"),
+            ("grpc::service", "fn f(&self) { g(self.clock.now()) }"),
             ("http", "use std::time::{Duration, Instant}; fn f(at: Instant) {}"),
             ("grpc::server", "fn f() { tokio::spawn(async {}); connections.spawn(g()); }"),
             ("grpc::server::cores", "fn f() { std::thread::Builder::new().spawn(g); }"),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use syn::{
-    Attribute, ImplItem, Item, ItemMod, ItemUse, Meta, UseTree,
+    Attribute, Expr, ImplItem, Item, ItemMod, ItemUse, Meta, UseTree,
     buffer::{Cursor, TokenBuffer},
     visit::{self, Visit},
 };
@@ -20,8 +20,8 @@ pub struct Module {
     pub file: String,
     /// Every path it names, made absolute: `crate::limit::Limit`, `std::time::Instant::now`, `crate::*`.
     pub names: BTreeSet<String>,
-    /// The names of all methods it calls.
-    pub methods: BTreeSet<String>,
+    /// The names of all methods it calls, each as often as it stands there; once more where that is in a loop or a closure.
+    pub methods: Vec<String>,
     /// The modules that it declares and that stand in files of their own.
     declares: Vec<String>,
 }
@@ -143,7 +143,9 @@ impl<'ast> Visit<'ast> for Imports {
 struct Names {
     imports: Imports,
     found: BTreeSet<String>,
-    methods: BTreeSet<String>,
+    methods: Vec<String>,
+    /// Loops and closures around what is visited.
+    repeated: usize,
     declares: Vec<String>,
 }
 
@@ -164,7 +166,7 @@ impl Names {
         while !cursor.eof() {
             if let Some((name, rest)) = cursor.ident() {
                 if dotted {
-                    self.methods.insert(name.to_string());
+                    self.methods.push(name.to_string());
                 }
                 if !joined {
                     self.found(&std::mem::take(&mut path));
@@ -238,8 +240,16 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-        self.methods.insert(call.method.to_string());
+        let times = if self.repeated > 0 { 2 } else { 1 };
+        self.methods.extend(std::iter::repeat_n(call.method.to_string(), times));
         visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_expr(&mut self, expr: &'ast Expr) {
+        let repeats = matches!(expr, Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) | Expr::Closure(_));
+        self.repeated += usize::from(repeats);
+        visit::visit_expr(self, expr);
+        self.repeated -= usize::from(repeats);
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {

@@ -79,9 +79,13 @@ pub struct Service {
 impl Service {
     /// Starts it and waits until it has said where it listens.
     pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        Self::start_by(command(folder), folder, arguments)
+    }
+
+    /// Starts it with a [`command`] that knows more than the folder.
+    pub fn start_by(mut serve: Command, folder: &Folder, arguments: &[&str]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let log = scratch.path().join("log");
-        let mut serve = command(folder);
         for [flag, value] in [["--grpc", "127.0.0.1:0"], ["--drain-delay", "0s"], ["--cores", "1"]] {
             if !arguments.contains(&flag) {
                 serve.args([flag, value]);

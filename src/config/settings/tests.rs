@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::memory::Memory;
 
 fn gather(
     flags: &[(&str, &str)],
@@ -30,6 +31,37 @@ fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
     }
     let settings = raw.check().expect("good");
     assert_eq!((settings.max_counters, settings.count_denied), (5, true));
+}
+
+#[test]
+fn the_counters_that_there_is_place_for_follow_the_memory_of_the_control_group() {
+    let counters = |max_counters: &str, bytes: &str| {
+        let root = tempfile::tempdir().expect("a directory");
+        for (path, text) in [
+            ("proc/meminfo", "MemTotal:       16777216 kB\n"),
+            ("proc/self/cgroup", "0::/pod\n"),
+            ("sys/fs/cgroup/pod/memory.max", bytes),
+        ] {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("writable");
+            std::fs::write(path, text).expect("writable");
+        }
+        let settings = gather(&[("max_counters", max_counters)], &[], None).expect("gathers");
+        let store = Memory::new(settings.check_on(root.path()).expect("good").max_counters);
+        store.fill().max_counters
+    };
+    for (bytes, expected) in [
+        ("536870912\n", 2_684_354),
+        ("8589934592\n", 42_949_672),
+        // More than the machine has, and nothing said: the machine counts.
+        ("99999999999999\n", 85_899_345),
+        ("max\n", 85_899_345),
+        // Too little for anything, and still place for some.
+        ("1\n", 100_000),
+    ] {
+        assert_eq!(counters("auto", bytes), expected, "{bytes}");
+    }
+    assert_eq!(counters("5_000", "536870912\n"), 5_000, "who asks for a number gets it");
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub struct Memory {
 pub struct Fill {
     /// Live counters; expired ones are among them until they are swept.
     pub counters: usize,
-    /// How many there may be.
+    /// How many there may be; more than was asked for where that was less than one a shard.
     pub max_counters: usize,
     /// Memory they and the sketches take.
     pub bytes: usize,
@@ -90,7 +90,8 @@ impl Memory {
     /// A store that never holds more than `max_counters` counters, or one a shard.
     pub fn new(max_counters: usize) -> Self {
         let capacities = || spread::shares(max_counters).map(|capacity| capacity.max(1));
-        let groups = Arc::new(Groups::new(capacities().sum()));
+        let max_counters: usize = capacities().sum();
+        let groups = Arc::new(Groups::new(max_counters));
         let shards = capacities().map(|capacity| Mutex::new(Shard::new(capacity, Arc::clone(&groups)))).collect();
         Self {
             shards,
