@@ -40,6 +40,10 @@ lint: target/tools/cargo-deny-found ## check formatting, lints, licences and dup
 fmt: ## format the sources
 	$(CARGO) fmt
 
+.PHONY: bench
+bench: ## measure everything and write docs/performance.md (some twenty minutes; BENCH='--only keys': a part, elsewhere)
+	@$(PYTHON) benches/run $(BENCH)
+
 .PHONY: run
 run: ## run the service alone with the rules in config/rules
 	$(CARGO) run --release
