@@ -224,5 +224,4 @@ async fn the_future_of_a_call_is_small() {
     );
     let bytes = size_of_val(&call);
     assert!(bytes <= BYTES_MAX, "{bytes} bytes");
-    eprintln!("FUTURE {bytes}");
 }
