@@ -111,7 +111,7 @@ fn rules() -> String {
         let Row { name, algorithm, window, .. } = row;
         format!("- {{key: {name}, limits: [{{rate: {QUOTA}/{window}, algorithm: {algorithm}}}]{block}}}\n")
     };
-    format!("domain: shop\ndescriptors:\n{}", TABLE.iter().map(rule).collect::<String>())
+    format!("domain: shop\ndescriptors:\n{}", TABLE.each_ref().map(rule).concat())
 }
 
 impl Row {

@@ -52,8 +52,8 @@ fn a_flood_of_the_refused_is_sketched_then_has_no_place_and_forgives_nobody() {
     /// Of each further limit: so many that hardly a shard with place is left for all of them.
     const CLIENTS: u64 = 300;
     let limits = SKETCHES + 1;
-    let rules: String = (0..limits).map(|n| format!("- {{key: k{n}, limits: [1/3650d]}}\n")).collect();
-    let service = start(&(rules + "- {key: victim, limits: [1/3650d]}\n"));
+    let rules: Vec<String> = (0..limits).map(|n| format!("- {{key: k{n}, limits: [1/3650d]}}\n")).collect();
+    let service = start(&(rules.concat() + "- {key: victim, limits: [1/3650d]}\n"));
     let ask_victim = || service.ask("victim", "acme").unwrap().overall_code();
     assert_eq!([ask_victim(), ask_victim()], [Code::Ok, Code::OverLimit]);
 
