@@ -280,3 +280,15 @@ fn a_file_that_is_damaged_anywhere_is_set_aside_and_nothing_of_it_is_believed() 
     std::fs::write(&file, good).unwrap();
     assert_eq!(kept::load(&directory, NOW).unwrap().orders.overrides.len(), 1);
 }
+
+#[test]
+fn an_ordered_block_wakes_none_of_a_rule_that_asks_for_no_blocks_any_more() {
+    let world = World::with(
+        "domain: shop\ndescriptors: [{key: api_key, limits: [1/minute], on_exceed: {block_for: 2h}}]",
+        None,
+    );
+    assert_eq!(world.passes(NOW, &ACME, 2), 1);
+    world.load("domain: shop\ndescriptors: [{key: api_key, limits: [9/minute]}]");
+    world.book.put_block(NOW, about(&ACME, false), NOW.plus(Nanos::from_secs(60))).unwrap();
+    assert_eq!(world.ask(NOW, &ACME), Some(60));
+}

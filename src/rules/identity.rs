@@ -63,6 +63,9 @@ pub const fn counter_name(descriptor: u128, salt: u64) -> u128 {
 pub const BLOCK_SALT: u64 = u64::from_be_bytes(*b"blocked=");
 /// The salt of the block on everything that begins as a descriptor does.
 pub const BEGINNING_BLOCK_SALT: u64 = u64::from_be_bytes(*b"blocked+");
+/// The salt of blocks by order, under which nothing is ever kept: what a rule started that asks for no blocks any more
+/// must not come back with them.
+pub const ORDERED_BLOCK_SALT: u64 = u64::from_be_bytes(*b"ordered=");
 
 /// What tells the counters of one descriptor apart: see [`RuleLimit::salt`](super::RuleLimit::salt).
 ///

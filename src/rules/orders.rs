@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::{
     Counted, Domain, Mode, Rule, RuleLimit,
     blocks::Gate,
-    identity::{BEGINNING_BLOCK_SALT, BLOCK_SALT, HashKey, counter_name, descriptor_key},
+    identity::{HashKey, ORDERED_BLOCK_SALT, counter_name, descriptor_key},
 };
 use crate::{request::Entry, units::Timestamp};
 
@@ -166,14 +166,14 @@ impl Domain {
             }
             ordered.marks.push(mark);
             if let Some((name, order)) = order {
-                let key = counter_name(name, BEGINNING_BLOCK_SALT) ^ mark;
+                let key = counter_name(name, ORDERED_BLOCK_SALT);
                 self.obey(order, key, Reach::Beginning(depth), path, now, &mut ordered);
             }
         }
         if !orders.whole.is_empty() {
             let name = self.name_at(entries, entries.len(), path, hash_key);
             if let Some(order) = orders.whole.get(&name) {
-                let key = counter_name(name, BLOCK_SALT) ^ mark;
+                let key = counter_name(name, ORDERED_BLOCK_SALT);
                 self.obey(order, key, Reach::Whole, path, now, &mut ordered);
             }
         }
