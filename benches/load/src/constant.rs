@@ -29,7 +29,7 @@ use proto::envoy::{
 };
 
 mod proto {
-    #![allow(dead_code, clippy::pedantic, reason = "generated")]
+    #![allow(dead_code, clippy::all, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
 

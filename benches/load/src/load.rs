@@ -5,7 +5,7 @@
 //! was due, not when it could be sent, so that a server that stalls is charged for all who waited.
 
 use std::{
-    io,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -111,12 +111,15 @@ impl Thread {
             for connection in &mut self.connections {
                 connection.flush()?;
             }
-            // An open loop does not sleep: the system would wake it late, and that would be told as latency.
-            let wait = if self.rate.is_some() && !over { Duration::ZERO } else { LOOK };
-            if let Err(error) = self.poll.poll(&mut events, Some(wait)) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
+            // An open loop does not sleep: the system would wake it late, and that would be told as latency. It gives way
+            // to who else wants its core.
+            let sleeps = self.rate.is_none() || over;
+            match self.poll.poll(&mut events, Some(if sleeps { LOOK } else { Duration::ZERO })) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            if events.is_empty() && !sleeps {
+                thread::yield_now();
             }
             for event in &events {
                 self.connections[event.token().0].receive(&mut room, &mut ended)?;
