@@ -219,11 +219,15 @@ def memory(bench: Bench):
         raise Failed("examples/counters did not end within 15 minutes") from error
     rows = re.findall(r"^ *(\d+) M \| [\d.]+ B held \| ([\d.]+) B resident", done.stdout, re.MULTILINE)
     resident = {int(millions): float(each) for millions, each in rows}
-    restored = re.search(r"counters read back from \d+ segments in (.*)$", done.stdout, re.MULTILINE)
+    restored = re.search(r"counters read back from \d+ segments in ([\d.]+)(m?s)$", done.stdout, re.MULTILINE)
     if done.returncode != 0 or 1 not in resident or 10 not in resident or not restored:
         raise Failed(f"examples/counters does not say what it should:\n{done.stdout}{done.stderr}")
-    return {"bytes_at_1m": resident[1], "bytes_at_10m": resident[10], "most_bytes": max(resident.values()),
-            "restore": restored[1]}
+    return {
+        "bytes_at_1m": resident[1],
+        "bytes_at_10m": resident[10],
+        "most_bytes": max(resident.values()),
+        "restore_secs": float(restored[1]) * {"s": 1, "ms": 1e-3}[restored[2]],
+    }
 
 
 def memory_lines(figures):
@@ -234,7 +238,7 @@ def memory_lines(figures):
         "",
         "≤ 50 B; 36",
     )
-    yield "restoring 10 M counters", figures["restore"], "", "", "≤ 3 s"
+    yield "restoring 10 M counters", f"{figures['restore_secs']:.2f} s", "", "", "≤ 3 s"
 
 
 # Behind Envoy
