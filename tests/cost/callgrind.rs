@@ -36,8 +36,8 @@ pub fn instructions(test: &str, function: &str, profiles: &Path) -> Vec<u64> {
         let from = PathBuf::from(format!("{}.{number}", part.display()));
         let profile = profiles.join(str::replace(name, " ", "-"));
         fs::rename(&from, &profile).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-        let text = fs::read_to_string(&profile).expect("a profile is readable");
-        let summary = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
+        let lines = fs::read_to_string(&profile).expect("a profile is readable");
+        let summary = lines.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
         let summary: u64 = summary.unwrap_or_else(|| panic!("{}: no summary", profile.display()));
         assert!(summary > 0, "{}: `{function}` was not seen", profile.display());
         summary

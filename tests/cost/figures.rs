@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// How far a figure may be from what is written, in percent. Two runs of one program differ by less than 0.1; the rest is
-/// for what is nobody's doing: an inlining that a change elsewhere moves, another version of the compiler within 1.95, the
-/// `memcpy` that glibc chooses by the CPU (without AVX2, which every server has, 2 to 8 % more were measured).
+/// How far a figure may be from what is written, in percent. Two runs of one program differ by less than 0.1. The rest is
+/// for what is nobody's doing: inlining that a change elsewhere moves, a later compiler, another `memcpy`, which glibc
+/// chooses by the CPU (told to do without AVX2, most cases took 2 to 3 % more).
 const ALLOWED_PERCENT: u64 = 5;
 
 /// What a case costs.
