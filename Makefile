@@ -18,7 +18,7 @@ demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it; 
 	@$(PYTHON) examples/envoy/demo $(EXAMPLE) $(DEMO)
 
 .PHONY: test
-test: $(ENVOY) curl ## run every test, the ones with a real Envoy too (installs it under target/)
+test: $(ENVOY) curl valgrind ## run every test, the ones with a real Envoy too (installs it under target/)
 	$(CARGO) test --profile checked --features test-clock --all-targets
 	$(CARGO) test --profile checked --doc
 	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
@@ -29,6 +29,15 @@ test: $(ENVOY) curl ## run every test, the ones with a real Envoy too (installs 
 curl: # the transcripts of the examples are typed with it
 	@command -v curl >/dev/null || apt-get install -y --no-install-recommends curl || \
 	    { echo "curl is needed: apt-get install curl"; exit 1; }
+
+.PHONY: valgrind
+valgrind: # counts the instructions of decisions
+	@command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind || \
+	    { echo "valgrind is needed: apt-get install valgrind"; exit 1; }
+
+.PHONY: cost
+cost: valgrind ## count what decisions cost, and compare (`make test` does it too; WRITE=1 writes the new figures down)
+	$(if $(WRITE),TALLYGATE_COST_WRITE=1) $(CARGO) test --profile checked --features test-clock --test cost -- --nocapture
 
 .PHONY: lint
 lint: target/tools/cargo-deny-found ## check formatting, lints, licences and duplicate dependencies
