@@ -8,7 +8,7 @@ mod cases;
 
 use std::{env, hint::black_box};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cases::{CASES, Size, Stage};
 use tallygate::{
     charge::Verdicts,
@@ -73,7 +73,7 @@ fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
     let known: Vec<_> = matches.iter().zip(&plans).zip(&verdicts).collect();
     let decisions = known.iter().map(|((found, plan), verdicts)| decide(now, domain, found, plan, verdicts));
     let decisions: Vec<(&Request<'_>, Decision<'_>)> = requests.iter().zip(decisions).collect();
-    let (mut room, mut scratch) = (BytesMut::new(), Vec::new());
+    let (mut room, mut scratch) = (Vec::new(), Vec::new());
     for _ in 0..table.rounds {
         table.take("  receive", messages, |message| receive(message).map(|request| request.hits));
         table.take("  match", &requests, |request| find(request).len());

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 /// How far a figure may be from what is written, in percent. Two runs of one program differ by less than 0.1. The rest is
 /// for what is nobody's doing: inlining that a change elsewhere moves, a later compiler, another `memcpy`, which glibc
-/// chooses by the CPU (told to do without AVX2, most cases took 2 to 3 % more).
-const ALLOWED_PERCENT: u64 = 5;
+/// chooses by the CPU (told to do without AVX2, most cases took 2 to 3 % more), and all of that at once.
+const ALLOWED_PERCENT: u64 = 10;
 
 /// What a case costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +120,13 @@ fn what_costs_more_is_named_with_what_was_expected_and_how_to_raise_it() {
     let expected = made_up("accepted", 7_000, 2_000, 64_000);
     for (found, complaint) in [
         (
-            made_up("accepted", 7_351, 2_000, 64_000),
-            "7000 instructions a decision expected, 7351 found, 5 % allowed. If",
+            made_up("accepted", 7_701, 2_000, 64_000),
+            "7000 instructions a decision expected, 7701 found, 10 % allowed. If",
         ),
-        (made_up("accepted", 7_000, 3_000, 64_000), "2000 allocations in all expected, 3000 found, 5 % allowed. If"),
+        (made_up("accepted", 7_000, 3_000, 64_000), "2000 allocations in all expected, 3000 found, 10 % allowed. If"),
         (
             made_up("accepted", 7_000, 2_000, 96_000),
-            "64000 bytes allocated in all expected, 96000 found, 5 % allowed. If",
+            "64000 bytes allocated in all expected, 96000 found, 10 % allowed. If",
         ),
     ] {
         let [said] = &expected.complaints(&found)[..] else { panic!("one complaint about {found:?}") };
@@ -145,7 +145,7 @@ fn what_became_much_cheaper_is_to_be_written_down() {
 #[test]
 fn what_stays_within_the_allowance_is_not_spoken_of() {
     let expected = made_up("accepted", 7_000, 2_000, 64_000);
-    for instructions in [6_650, 7_000, 7_350] {
+    for instructions in [6_300, 7_000, 7_700] {
         assert_eq!(expected.complaints(&made_up("accepted", instructions, 2_000, 64_000)), [""; 0]);
     }
 }
