@@ -75,6 +75,9 @@ fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
     let decisions: Vec<(&Request<'_>, Decision<'_>)> = requests.iter().zip(decisions).collect();
     let (mut room, mut scratch) = (Vec::new(), Vec::new());
     for _ in 0..table.rounds {
+        // As often as the service does: when it begins, for the windows, when it ends.
+        table.take("  clock", messages, |_| (service.clock.stopwatch(), service.clock.now()).0.elapsed());
+        table.take("  snapshot", messages, |_| service.live.snapshot().is_some());
         table.take("  receive", messages, |message| receive(message).map(|request| request.hits));
         table.take("  match", &requests, |request| find(request).len());
         table.take("  plan", &asked, |(request, found)| plan(domain, request, found).exempt);

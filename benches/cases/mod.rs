@@ -5,6 +5,7 @@
 use std::{
     fmt::Write as _,
     io,
+    net::Ipv4Addr,
     path::Path,
     pin::pin,
     sync::Arc,
@@ -65,7 +66,7 @@ pub const CASES: &[Case] = &[
             let key = key(client);
             vec![
                 descriptor(&[("customer", &key)]),
-                descriptor(&[("remote_address", &format!("203.0.{}.{}", client / 250 % 250, client % 250))]),
+                descriptor(&[("remote_address", &address([203, 0, 0, 0], client))]),
                 descriptor(&[("customer", &key), ("endpoint", "/v1/orders")]),
             ]
         },
@@ -93,7 +94,7 @@ pub const CASES: &[Case] = &[
         name: "exempt",
         domain: "shop",
         asks: |client| {
-            let address = format!("10.99.{}.{}", client / 250 % 250, client % 250);
+            let address = address([10, 96, 0, 0], client);
             vec![descriptor(&[("remote_address", &address)]), descriptor(&[("api_key", &key(client))])]
         },
         answer: Expected { refused: false, headers: 0, has_body: false, rule: "monitoring" },
@@ -107,9 +108,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "address in a network",
         domain: "shop",
-        asks: |client| {
-            vec![descriptor(&[("remote_address", &format!("10.2.{}.{}", client / 250 % 250, client % 250))])]
-        },
+        asks: |client| vec![descriptor(&[("remote_address", &address([10, 2, 0, 0], client))])],
         answer: Expected { refused: false, headers: 3, has_body: false, rule: "partners" },
     },
     Case {
@@ -236,6 +235,12 @@ fn many_rules(count: usize) -> String {
 /// As long as a real one.
 fn key(client: usize) -> String {
     format!("sk-live-7f3a9c-{client:08}")
+}
+
+/// Each client has one of its own, counted from `first`.
+fn address(first: [u8; 4], client: usize) -> String {
+    let client = u32::try_from(client).expect("there are not so many clients");
+    Ipv4Addr::from(u32::from_be_bytes(first) + client).to_string()
 }
 
 fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
