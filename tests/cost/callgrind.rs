@@ -8,7 +8,7 @@ use std::{
 
 use crate::cases::CASES;
 
-/// Runs one test of this program under valgrind; the instructions that `function` took in each of its calls, one a case.
+/// Runs one test of this program under valgrind: the instructions of each call of `function`, which is called once a case.
 ///
 /// Leaves a profile of each in `profiles`.
 pub fn instructions(test: &str, function: &str, profiles: &Path) -> Vec<u64> {

@@ -3,9 +3,10 @@
 //! What it counts does not jitter: instructions, as `valgrind --tool=callgrind` counts them, and allocations. Both over
 //! the fixed set of decisions in `benches/cases`, without their preparation.
 //!
-//! They are compared in builds of the profile `checked` (told by their assertions), which the tests need anyway. With its
-//! assertions and without LTO a decision takes more of them than in a release, but what makes it dearer in one makes it so
-//! in the other, and minutes of compiling are saved. Any other build only shows what it counted.
+//! They are compared in builds of the profile `checked` (told by their assertions), which the tests need anyway. With
+//! its assertions a decision takes more of them than in a release (21.7 thousand instead of 17.0 when this was written,
+//! both without LTO), but what makes it dearer in one makes it so in the other, and minutes of compiling are saved. Any
+//! other build only shows what it counted.
 
 #![cfg(feature = "serve")]
 
