@@ -144,7 +144,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         hash_key,
         started,
     };
-    let endpoints = admin::router(endpoints, Door::new(token.as_ref(), hash_key));
+    let endpoints = admin::router(endpoints, Door::new(token));
     tasks.spawn(serve_http(http, http::router(neighbourhood), HTTP_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(serve_http(admin, endpoints, ADMIN_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));

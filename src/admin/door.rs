@@ -17,41 +17,29 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::{
-    error::Error,
-    token::{Digest, Token},
-};
-use crate::{
-    bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_DROPPED_MAX_BYTES, ADMIN_BODY_MAX_BYTES},
-    rules::identity::HashKey,
-};
+use super::{error::Error, token::Token};
+use crate::bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_DROPPED_MAX_BYTES, ADMIN_BODY_MAX_BYTES};
 
 /// Who may pass.
 #[derive(Clone, Debug)]
 pub struct Door {
     /// None: everybody on this machine, who alone can reach the port then.
-    token: Option<Digest>,
-    key: HashKey,
+    token: Option<Token>,
     body_deadline: Duration,
 }
 
 impl Door {
-    pub fn new(token: Option<&Token>, key: HashKey) -> Self {
-        Self { token: token.map(|token| token.digest(&key)), key, body_deadline: ADMIN_BODY_DEADLINE }
+    pub fn new(token: Option<Token>) -> Self {
+        Self { token, body_deadline: ADMIN_BODY_DEADLINE }
     }
 
     fn let_in(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
-        match self.token {
-            Some(token) => {
-                let shown = bearer(headers).ok_or(Error::WrongToken)?;
-                if Digest::of(shown, &self.key) != token {
-                    return Err(Error::WrongToken);
-                }
-            }
+        match &self.token {
+            Some(token) if !bearer(headers).is_some_and(|shown| token.is(shown)) => return Err(Error::WrongToken),
             // A page in a browser on this machine can ask loopback under a name of its own (DNS rebinding), and then
             // even read the answer. It cannot choose the Host header.
             None if !named_plainly(uri, headers) => return Err(Error::BadHost),
-            None => {}
+            Some(_) | None => {}
         }
         // The other half of it: what a page can send to another site without asking that site first is of no JSON type.
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
