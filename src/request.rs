@@ -15,6 +15,17 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// A request that only looks: would one hit more of the descriptor `entries` have room? Charges nothing.
+    pub fn look(entries: &[Entry<'a>]) -> Self {
+        let entry_count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let descriptor = Descriptor { entry_count, hits: Some(0), ..Descriptor::default() };
+        Self {
+            descriptors: SmallVec::from_iter([descriptor]),
+            entries: SmallVec::from_slice(entries),
+            ..Self::default()
+        }
+    }
+
     /// The entries of one of this request's descriptors.
     pub fn entries_of(&self, descriptor: &Descriptor) -> &[Entry<'a>] {
         let first = descriptor.first_entry as usize;

@@ -1,13 +1,12 @@
 //! How the windows of one descriptor stand: the one way to look at counters without charging them. Usage pages, the
 //! admin API and the command line all answer from here.
 
-use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::{
     decision::{Figure, plan},
     live::Generation,
-    request::{Descriptor, Entry, Request},
+    request::{Entry, Request},
     rules::{Rule, identity::HashKey},
     store::Store,
     units::Timestamp,
@@ -67,7 +66,7 @@ pub async fn look<'g>(
 ) -> Result<Usage<'g>, Unknown> {
     let orders = generation.orders_of(domain.as_bytes());
     let domain = generation.rules.domains.get(domain.as_bytes()).ok_or(Unknown::Domain)?;
-    let request = peek(entries);
+    let request = Request::look(entries);
     let found = [domain.find_under(orders, now, entries, None, hash_key)];
     let matched = found[0].matched.as_ref().ok_or(Unknown::Limit)?;
     let (rule, overridden) = (matched.rule, matched.overridden);
@@ -104,27 +103,18 @@ impl From<Figure<'_>> for WindowUsage {
     }
 }
 
-/// A request that asks whether one hit would fit.
-fn peek<'e>(entries: &[Entry<'e>]) -> Request<'e> {
-    let entry_count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    let descriptor = Descriptor { entry_count, hits: Some(0), ..Descriptor::default() };
-    Request {
-        descriptors: SmallVec::from_iter([descriptor]),
-        entries: SmallVec::from_slice(entries),
-        ..Request::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io, path::Path, pin::pin, sync::Arc, task};
 
     use hashbrown::HashMap;
+    use smallvec::SmallVec;
 
     use super::*;
     use crate::{
         config::{Compiled, DomainDefaults, RuleFile, compile},
         live::RuleSet,
+        request::Descriptor,
         store::memory::Memory,
         telemetry::{Telemetry, decisions::Decisions},
         units::Nanos,
@@ -170,7 +160,7 @@ descriptors:
         fn charge(&self, key: &str, hits: u64) {
             let entries = entry(key);
             let descriptor = Descriptor { entry_count: 1, hits: Some(hits), ..Descriptor::default() };
-            let request = Request { descriptors: SmallVec::from_iter([descriptor]), ..peek(&entries) };
+            let request = Request { descriptors: SmallVec::from_iter([descriptor]), ..Request::look(&entries) };
             let domain = &self.generation.rules.domains[b"shop".as_slice()];
             let found = [domain.find(&entries, None, &KEY)];
             let plan = plan(Some(domain), &request, &found);

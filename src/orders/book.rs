@@ -17,7 +17,6 @@ use crate::{
     charge::{CounterKey, GateVerdict, Verdicts},
     config::override_limits,
     decision::Plan,
-    limit::Algorithm,
     live::{Generation, Live, RuleSet},
     request::Request,
     rules::{Action, Counted, Domain, find::Found, identity::HashKey},
@@ -25,9 +24,9 @@ use crate::{
     units::Timestamp,
 };
 
-/// Everything that people ordered.
+/// The orders that stand.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct Standing {
     pub overrides: Vec<OverrideOrder>,
     pub blocks: Vec<BlockOrder>,
     pub resets: Vec<ResetOrder>,
@@ -71,7 +70,7 @@ pub struct Book {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub orders: Orders,
+    pub orders: Standing,
     /// The rules in force; None until some were loaded.
     set: Option<Arc<RuleSet>>,
     /// Generations that requests may still be decided by: dropped here, not on a core that serves.
@@ -149,7 +148,7 @@ impl Book {
         let domain = domain_of(&set, &about)?;
         limited(domain, &about, shared)?;
         let compiled = override_limits(limits, domain.override_limit).map_err(Refusal::Limits)?;
-        if domain.count_denied && compiled.enforced.iter().any(|it| it.limit.algorithm != Algorithm::FixedWindow) {
+        if !compiled.suit(domain) {
             return Err(Refusal::Limits("the domain has `count_denied`: its limits are fixed windows".to_owned()));
         }
         let same = self.same_as(domain, &about);
@@ -186,7 +185,7 @@ impl Book {
         let set = state.rules()?;
         let same = self.same_as(domain_of(&set, about)?, about);
         let gone = remove(&mut state.orders.overrides, |order| same(&order.about));
-        Ok((gone, self.changed(&mut state, now)))
+        Ok((gone, self.changed_if(gone > 0, &mut state, now)))
     }
 
     /// Lifts what blocks exactly `about`, ordered or started by a refusal; how many blocks there were.
@@ -203,7 +202,7 @@ impl Book {
                 let same = self.same_as(domain, about);
                 remove(&mut state.orders.blocks, |order| same(&order.about))
             };
-            let done = self.changed(&mut state, now);
+            let done = self.changed_if(lifted > 0, &mut state, now);
             let generation = self.live.snapshot();
             let orders = generation.as_ref().and_then(|generation| generation.orders_of(about.domain.as_bytes()));
             let found = domain.find_under(orders, now, &about.entries(), None, &self.hash_key);
@@ -241,7 +240,7 @@ impl Book {
     /// How many orders of each kind hold, by the word for it.
     pub fn counts(&self, now: Timestamp) -> [(&'static str, usize); 4] {
         let state = self.state.lock();
-        let Orders { overrides, blocks, resets } = &state.orders;
+        let Standing { overrides, blocks, resets } = &state.orders;
         let started = self.started.count(now);
         [("override", overrides.len()), ("block", blocks.len()), ("reset", resets.len()), ("started", started)]
     }
@@ -251,7 +250,7 @@ impl Book {
     pub fn tidy(&self, now: Timestamp) {
         let mut state = self.state.lock();
         state.retired.retain(|generation| Arc::strong_count(generation) > 1);
-        let count = |orders: &Orders| orders.overrides.len() + orders.blocks.len();
+        let count = |orders: &Standing| orders.overrides.len() + orders.blocks.len();
         let before = count(&state.orders);
         state.orders.overrides.retain(|order| now < order.until);
         state.orders.blocks.retain(|order| now < order.until);
@@ -266,6 +265,12 @@ impl Book {
 
     /// Writes down and puts into force.
     pub(super) fn changed(&self, state: &mut State, now: Timestamp) -> Done {
+        self.changed_if(true, state, now)
+    }
+
+    /// Writes down, for the list of started blocks may be shorter in any case; puts orders into force only where one of
+    /// them changed: that compiles them all.
+    pub(super) fn changed_if(&self, orders_changed: bool, state: &mut State, now: Timestamp) -> Done {
         let kept = match self.save(state, now) {
             Ok(kept) => kept,
             Err(error) => {
@@ -273,7 +278,9 @@ impl Book {
                 false
             }
         };
-        self.put_into_force(state);
+        if orders_changed {
+            self.put_into_force(state);
+        }
         Done { kept }
     }
 

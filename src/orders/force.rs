@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{About, book::Orders as Standing};
+use super::{About, book::Standing};
 use crate::{
     config::override_limits,
-    limit::Algorithm,
     live::{Generation, RuleSet},
     rules::{
         Domain, Orders, Rules,
@@ -23,8 +22,7 @@ pub(super) fn generation(set: Arc<RuleSet>, standing: &Standing, hash_key: &Hash
     for order in &standing.overrides {
         let instead = |domain: &Domain| {
             let limits = override_limits(&order.limits, domain.override_limit).ok()?;
-            let fixed = limits.enforced.iter().all(|limit| limit.limit.algorithm == Algorithm::FixedWindow);
-            (fixed || !domain.count_denied).then(|| Override { until: order.until, limits: Arc::new(limits) })
+            limits.suit(domain).then(|| Override { until: order.until, limits: Arc::new(limits) })
         };
         force.order(&order.about, |domain, at| at.instead = instead(domain));
     }

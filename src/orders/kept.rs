@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     About, BlockOrder, OverrideOrder, Started,
-    book::{Orders, ResetOrder},
+    book::{ResetOrder, Standing},
 };
 use crate::{charge::CounterKey, store::memory::snapshot::Disk, text::Text, units::Timestamp};
 
@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 /// What a file gave back.
 #[derive(Debug, Default)]
 pub struct Found {
-    pub orders: Orders,
+    pub orders: Standing,
     pub started: Vec<(CounterKey, Started)>,
 }
 
@@ -61,7 +61,7 @@ pub fn load(disk: &impl Disk, now: Timestamp) -> Result<Found, Unreadable> {
 /// # Errors
 ///
 /// What the disk says; the old one is there then.
-pub fn save(disk: &impl Disk, orders: &Orders, started: &[(CounterKey, Started)]) -> io::Result<()> {
+pub fn save(disk: &impl Disk, orders: &Standing, started: &[(CounterKey, Started)]) -> io::Result<()> {
     let kept = Kept {
         version: VERSION,
         overrides: orders.overrides.iter().map(KeptOverride::from).collect(),
@@ -86,7 +86,7 @@ fn parse(bytes: &[u8], now: Timestamp) -> Result<Found, String> {
     if kept.version != VERSION {
         return Err(format!("version {}, this program knows {VERSION}", kept.version));
     }
-    let orders = Orders {
+    let orders = Standing {
         overrides: kept.overrides.into_iter().map(OverrideOrder::from).collect(),
         blocks: kept.blocks.into_iter().map(BlockOrder::from).collect(),
         resets: kept.resets.into_iter().map(|reset| reset.order(now)).collect(),

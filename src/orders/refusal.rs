@@ -1,24 +1,19 @@
 //! Why an order is not carried out.
 
-use thiserror::Error;
-
-use crate::bounds::ORDERS_MAX;
-
-/// Nothing has changed.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+/// Nothing has changed. What people are told of it is the admin API's to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    #[error("no rules were ever loaded")]
+    /// No rules were ever loaded.
     NotReady,
-    #[error("there is no domain `{0}`")]
     UnknownDomain(Box<str>),
-    #[error("no rule limits this descriptor")]
+    /// No rule limits the descriptor.
     NoLimit,
-    #[error(
-        "the rule `{rule}` counts this descriptor together with others: `\"shared\": true` says that all are meant"
-    )]
-    Shared { rule: Box<str> },
-    #[error("`limits`: {0}")]
+    /// The rule counts the descriptor together with others, and nobody said that all are meant.
+    Shared {
+        rule: Box<str>,
+    },
+    /// What is wrong with the limits of an override.
     Limits(String),
-    #[error("there are {ORDERS_MAX} orders of this kind, which is the most; delete some")]
+    /// There are as many orders of this kind as there may be.
     TooMany,
 }

@@ -16,7 +16,7 @@ use crate::{
     bounds::ORDERS_MAX,
     decision::plan,
     limit::Counter,
-    request::{Ask, Descriptor, Entry, Request, RequestLimit},
+    request::{Entry, Request, RequestLimit},
     rules::{
         Domain, Orders,
         find::{Found, Limits},
@@ -66,7 +66,7 @@ impl Book {
         let domain = domain_of(&generation, about)?;
         limited(domain, about, shared)?;
         let (entries, orders) = (about.entries(), generation.orders_of(about.domain.as_bytes()));
-        let request = look(about, &entries);
+        let request = Request::look(&entries);
         let mut all = Emptied::default();
         for found in all_ways(domain, orders, now, &entries, &self.hash_key) {
             let found = [found];
@@ -78,8 +78,9 @@ impl Book {
         }
         let mut state = self.state.lock();
         let same = |order: &About| order.domain == about.domain && order.entries == about.entries;
-        all.blocks += remove(&mut state.orders.blocks, |order| same(&order.about));
-        let done = self.changed(&mut state, now);
+        let lifted = remove(&mut state.orders.blocks, |order| same(&order.about));
+        all.blocks += lifted;
+        let done = self.changed_if(lifted > 0, &mut state, now);
         Ok(ResetDone { counters: Some(all.counters), blocks: all.blocks, done })
     }
 
@@ -101,19 +102,6 @@ impl Book {
         blocks = blocks.saturating_add(u32::try_from(started.len()).unwrap_or(u32::MAX));
         let done = self.changed(&mut state, now);
         Ok(ResetDone { counters: None, blocks, done })
-    }
-}
-
-/// A request that asks nothing but how `entries` stand.
-fn look<'e>(about: &'e About, entries: &[Entry<'e>]) -> Request<'e> {
-    let entry_count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    let descriptor = Descriptor { entry_count, hits: Some(0), ..Descriptor::default() };
-    debug_assert_eq!(Request::default().ask_of(&descriptor), Ask::Look);
-    Request {
-        domain: about.domain.as_bytes(),
-        hits: 0,
-        descriptors: [descriptor].into_iter().collect(),
-        entries: entries.iter().copied().collect(),
     }
 }
 

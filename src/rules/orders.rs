@@ -18,7 +18,7 @@ use super::{
     blocks::Gate,
     identity::{HashKey, ORDERED_BLOCK_SALT, counter_name, descriptor_key},
 };
-use crate::{request::Entry, units::Timestamp};
+use crate::{limit::Algorithm, request::Entry, units::Timestamp};
 
 /// The orders of one domain, by the names of what they are about.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,11 @@ pub struct OverrideLimits {
 }
 
 impl OverrideLimits {
+    /// Whether a domain can have them: with `count_denied`, limits are fixed windows.
+    pub fn suit(&self, domain: &Domain) -> bool {
+        !domain.count_denied || self.enforced.iter().all(|it| it.limit.algorithm == Algorithm::FixedWindow)
+    }
+
     fn of(&self, mode: Mode) -> &[RuleLimit] {
         if mode == Mode::Shadow { &self.shadow } else { &self.enforced }
     }
