@@ -3,7 +3,8 @@
 //! # The life of a request
 //!
 //! **receive** (decoded as a view over its bytes) → **snapshot** (the rules of one generation; the clock, read once) →
-//! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only `await`: all limits checked, then
+//! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only step that may
+//! wait: all limits checked, then
 //! all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics).
 //!
 //! # Layers

@@ -15,7 +15,8 @@ pub enum Store {
 }
 
 impl Store {
-    /// Decides all charges of one request in one atomic step. The only `await` in the life of a request.
+    /// Decides all charges of one request in one atomic step. Where nothing is waited for, a request's life
+    /// goes to the store's own `charge` instead: see `grpc::service`.
     #[expect(clippy::unused_async, reason = "stores beyond this process will wait for the network")]
     pub async fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
         match self {
