@@ -25,15 +25,18 @@ test: $(ENVOY) curl valgrind ## run every test, the ones with a real Envoy too (
 	$(PYTHON) examples/envoy/demo --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
 	$(MAKE) fuzz
 
+# Sees that there is a program, $(1), which the Debian packages $(2) bring. A fresh machine has no list of packages yet.
+install = @command -v $(1) >/dev/null || apt-get install -y --no-install-recommends $(2) || \
+    { apt-get update && apt-get install -y --no-install-recommends $(2); } || \
+    { echo "$(1) is needed: apt-get install $(2)"; exit 1; }
+
 .PHONY: curl
 curl: # the transcripts of the examples are typed with it
-	@command -v curl >/dev/null || apt-get install -y --no-install-recommends curl || \
-	    { echo "curl is needed: apt-get install curl"; exit 1; }
+	$(call install,curl,curl)
 
 .PHONY: valgrind
-valgrind: # counts the instructions of decisions
-	@command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind || \
-	    { echo "valgrind is needed: apt-get install valgrind"; exit 1; }
+valgrind: # counts the instructions of decisions; libc6-dbg is what its package recommends
+	$(call install,valgrind,valgrind libc6-dbg)
 
 .PHONY: cost
 cost: valgrind ## count what decisions cost, and compare (`make test` does it too; WRITE=1 writes the new figures down)
@@ -79,8 +82,7 @@ FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-covera
     -Cllvm-args=-sanitizer-coverage-trace-compares -Clink-dead-code -Ccodegen-units=1
 .PHONY: c++
 c++: # libFuzzer is C++
-	@command -v c++ >/dev/null || apt-get install -y --no-install-recommends g++ || \
-	    { echo "a C++ compiler is needed: apt-get install g++"; exit 1; }
+	$(call install,c++,g++)
 
 .PHONY: fuzz
 fuzz: c++ ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each

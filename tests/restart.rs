@@ -265,7 +265,8 @@ impl Service {
 
     /// Ends it as Kubernetes would, and waits for it.
     fn terminate(&mut self) {
-        let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        // The shell's own: a small machine has no program of that name.
+        let sent = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
         assert!(sent.success());
         let start = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
