@@ -63,21 +63,7 @@ pub fn is_header_value(value: &[u8]) -> bool {
 
 /// Appends `number` in decimal digits.
 pub fn push_number(number: u64, out: &mut Vec<u8>) {
-    /// Digits of `u64::MAX`.
-    const LONGEST: usize = 20;
-    let mut digits = [b'0'; LONGEST];
-    let mut rest = number;
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        let digit = (rest % 10) as u8;
-        *place = b'0' + digit;
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[LONGEST - used..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// There is no room for the next character.

@@ -84,6 +84,7 @@ impl<'b> Answer<'b> {
 }
 
 impl Sink for Answer<'_> {
+    #[inline]
     fn header(&mut self, name: &str, value: &[u8]) {
         // A `string`: one byte that is not UTF-8, and Envoy could not read the answer.
         let value = if value.is_ascii() { Cow::Borrowed(value) } else { replaced(value) };
@@ -94,6 +95,8 @@ impl Sink for Answer<'_> {
         self.message.bytes_field(5, body);
     }
 
+    // Inlined where the names are known, so that they are stored and not copied.
+    #[inline]
     fn field(&mut self, name: &str, value: Field<'_>) {
         if self.metadata.is_none() {
             self.metadata = Some(self.message.begin(6));
@@ -101,7 +104,7 @@ impl Sink for Answer<'_> {
         let message = &mut self.message;
         match value {
             Field::Number(number) if number <= EXACT_MAX => message.number_entry(name, number as f64),
-            Field::Text(text) => write_entry(message, name, |message| message.bytes_field(3, text.as_bytes())),
+            Field::Text(text) => message.text_entry(name, text),
             Field::Number(number) => {
                 write_entry(message, name, |message| message.bytes_field(3, number.to_string().as_bytes()));
             }
@@ -263,6 +266,7 @@ impl Message<'_> {
     }
 
     /// A nested message of two texts.
+    #[inline]
     fn texts_field(&mut self, number: u8, first: &[u8], second: &[u8]) {
         let length = first.len() + second.len() + 4;
         if length >= ONE_BYTE {
@@ -271,12 +275,29 @@ impl Message<'_> {
                 pair.bytes_field(2, second);
             });
         }
-        self.out.extend_from_slice(&[number << 3 | 2, length as u8]);
-        self.bytes_field(1, first);
-        self.bytes_field(2, second);
+        self.out.extend_from_slice(&[number << 3 | 2, length as u8, 1 << 3 | 2, first.len() as u8]);
+        self.out.extend_from_slice(first);
+        self.out.extend_from_slice(&[2 << 3 | 2, second.len() as u8]);
+        self.out.extend_from_slice(second);
+    }
+
+    /// A `fields` entry of a Struct whose value is a text.
+    #[inline]
+    fn text_entry(&mut self, name: &str, text: &str) {
+        /// Key and length of the name, of the `Value`, and of the text in it.
+        const BESIDE_TEXTS: usize = 2 + 2 + 2;
+        let length = name.len() + text.len() + BESIDE_TEXTS;
+        if length >= ONE_BYTE {
+            return write_entry(self, name, |message| message.bytes_field(3, text.as_bytes()));
+        }
+        self.out.extend_from_slice(&[1 << 3 | 2, length as u8, 1 << 3 | 2, name.len() as u8]);
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(&[2 << 3 | 2, text.len() as u8 + 2, 3 << 3 | 2, text.len() as u8]);
+        self.out.extend_from_slice(text.as_bytes());
     }
 
     /// A `fields` entry of a Struct whose value is a number: most of the metadata.
+    #[inline]
     fn number_entry(&mut self, name: &str, number: f64) {
         /// Key and length of the name, then key and length of the `Value`, whose one field is a key and eight bytes.
         const BESIDE_NAME: usize = 2 + 2 + 9;
@@ -284,10 +305,11 @@ impl Message<'_> {
         if length >= ONE_BYTE {
             return write_entry(self, name, |message| message.double_field(2, number));
         }
-        self.out.extend_from_slice(&[1 << 3 | 2, length as u8]);
-        self.bytes_field(1, name.as_bytes());
-        self.out.extend_from_slice(&[2 << 3 | 2, 9]);
-        self.double_field(2, number);
+        let mut value = [2 << 3 | 2, 9, 2 << 3 | 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        value[3..].copy_from_slice(&number.to_le_bytes());
+        self.out.extend_from_slice(&[1 << 3 | 2, length as u8, 1 << 3 | 2, name.len() as u8]);
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(&value);
     }
 
     fn nested(&mut self, number: u8, write: impl FnOnce(&mut Message<'_>)) {
@@ -315,6 +337,7 @@ impl Message<'_> {
         self.out[start - 1..start - 1 + width].copy_from_slice(&prefix[..width]);
     }
 
+    #[inline]
     fn varint(&mut self, value: u64) {
         if value < ONE_BYTE as u64 {
             return self.out.push(value as u8);
