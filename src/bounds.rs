@@ -49,7 +49,7 @@ pub const HEADER_LIST_MAX_BYTES: u32 = 16 << 10;
 pub const SEND_BUFFER_MAX_BYTES: usize = 64 << 10;
 /// A client that connects must have said the HTTP/2 preface and its first SETTINGS by then.
 pub const PREFACE_DEADLINE: Duration = Duration::from_secs(5);
-/// Every so often a connection is asked whether it still lives.
+/// A connection that nothing was heard from in such an interval is asked whether it still lives.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// So long it may take to say so.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);

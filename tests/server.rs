@@ -19,7 +19,8 @@ use http::{Method, Request, Response, StatusCode};
 use tallygate::{
     bounds::MESSAGE_MAX_BYTES,
     grpc::{
-        Address, CoreError, Decide, Events, Failure, Health, Listener, Service, Settings, TurnedAway,
+        Address, Answered, CoreError, Decide, Decided, Events, Failure, Health, Listener, Service, Settings,
+        TurnedAway,
         codec::receive,
         health::NAMES,
         proto::{
@@ -81,8 +82,11 @@ async fn a_message_of_16_mib_is_decided_and_a_larger_one_is_over_the_limit() {
 async fn a_panic_is_answered_by_policy_and_counted() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.client().await;
-    let answer = client.should_rate_limit(about("panic")).await.unwrap().into_inner();
-    assert_eq!((answer.overall_code(), server.events.panicked.load(SeqCst)), (Code::OverLimit, 1));
+    server.decide.release.add_permits(1);
+    for (panics, domain) in [(1, "panic"), (2, "wait, then panic")] {
+        let answer = client.should_rate_limit(about(domain)).await.unwrap().into_inner();
+        assert_eq!((answer.overall_code(), server.events.panicked.load(SeqCst)), (Code::OverLimit, panics), "{domain}");
+    }
     assert_eq!(client.should_rate_limit(about("shop")).await.unwrap().into_inner().overall_code(), Code::Ok);
     server.stop().await.unwrap();
 }
@@ -324,35 +328,51 @@ impl Echo {
 }
 
 impl Decide for Echo {
-    #[expect(clippy::disallowed_methods, reason = "a core that is busy is busy in real time")]
-    async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
-        let request = receive(&message)
-            .map_err(|error| Failure { code: tonic::Code::InvalidArgument, message: error.to_string().into() })?;
-        let mut body = request.domain.to_vec();
-        match request.domain {
-            b"panic" => panic!("asked to"),
-            b"fail" => {
-                let message = "no rules: 50 % of nothing".into();
-                return Err(Failure { code: tonic::Code::Unavailable, message });
-            }
-            b"work" => {
-                let began = Instant::now();
-                while began.elapsed() < Duration::from_millis(500) {}
-            }
-            b"hang" => {
-                self.waiting.fetch_add(1, SeqCst);
-                pending::<()>().await;
-            }
-            b"core?" => body = vec![u8::try_from(core).unwrap()],
-            domain if domain.starts_with(b"wait") => {
-                self.waiting.fetch_add(1, SeqCst);
-                self.release.acquire().await.unwrap().forget();
-            }
-            domain if domain.len() > 1 << 20 => body.clear(),
-            _ => {}
+    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided {
+        let waits =
+            receive(&message).is_ok_and(|request| matches!(request.domain, [b'w', b'a', b'i', b't', ..] | b"hang"));
+        if !waits {
+            return Decided::Now(answer(&message, core));
         }
-        Ok(framed(&RateLimitResponse { overall_code: 1, raw_body: body, ..RateLimitResponse::default() }))
+        let echo = Arc::clone(self);
+        Decided::Later(Box::pin(async move {
+            echo.wait(&message).await;
+            answer(&message, core)
+        }))
     }
+}
+
+impl Echo {
+    async fn wait(&self, message: &[u8]) {
+        self.waiting.fetch_add(1, SeqCst);
+        if receive(message).is_ok_and(|request| request.domain == b"hang") {
+            pending::<()>().await;
+        }
+        self.release.acquire().await.unwrap().forget();
+    }
+}
+
+/// OK with the domain as the body, or what the domain asks for.
+#[expect(clippy::disallowed_methods, reason = "a core that is busy is busy in real time")]
+fn answer(message: &[u8], core: usize) -> Answered {
+    let request = receive(message)
+        .map_err(|error| Failure { code: tonic::Code::InvalidArgument, message: error.to_string().into() })?;
+    let mut body = request.domain.to_vec();
+    match request.domain {
+        b"panic" | b"wait, then panic" => panic!("asked to"),
+        b"fail" => {
+            let message = "no rules: 50 % of nothing".into();
+            return Err(Failure { code: tonic::Code::Unavailable, message });
+        }
+        b"work" => {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(500) {}
+        }
+        b"core?" => body = vec![u8::try_from(core).unwrap()],
+        domain if domain.len() > 1 << 20 => body.clear(),
+        _ => {}
+    }
+    Ok(framed(&RateLimitResponse { overall_code: 1, raw_body: body, ..RateLimitResponse::default() }))
 }
 
 #[derive(Debug, Default)]

@@ -2,15 +2,7 @@
 //!
 //! `benches/decisions.rs` takes their time, `tests/cost` counts their instructions and allocations.
 
-use std::{
-    fmt::Write as _,
-    io,
-    net::Ipv4Addr,
-    path::Path,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::{fmt::Write as _, io, net::Ipv4Addr, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -18,7 +10,7 @@ use tallygate::{
     clock::Clock,
     config::{DomainDefaults, RuleFile, compile},
     grpc::{
-        Decide as _,
+        Decide as _, Decided,
         codec::FRAME_HEADER_BYTES,
         proto::{
             RateLimitDescriptor, RateLimitRequest, RateLimitResponse, protobuf::value::Kind,
@@ -130,7 +122,7 @@ pub struct Size {
 
 /// A service with the rules of all cases.
 pub struct Stage {
-    pub service: RateLimitService,
+    pub service: Arc<RateLimitService>,
     size: Size,
 }
 
@@ -157,7 +149,7 @@ impl Stage {
             usage_pages: compiled.usage_pages,
             decisions,
         }));
-        let service = RateLimitService {
+        let service = Arc::new(RateLimitService {
             clock,
             live,
             // Room for all counters of all cases: nothing is evicted.
@@ -166,7 +158,7 @@ impl Stage {
             telemetry,
             hash_key,
             book,
-        };
+        });
         Self { service, size }
     }
 
@@ -189,11 +181,10 @@ impl Stage {
     /// The framed answer to one message.
     #[inline]
     pub fn decide(&self, message: Bytes) -> Bytes {
-        let decided = pin!(self.service.decide(message, 0));
-        match decided.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(answer)) => answer,
-            Poll::Ready(Err(failure)) => panic!("it failed: {failure:?}"),
-            Poll::Pending => panic!("the memory store made somebody wait"),
+        match self.service.decide(message, 0) {
+            Decided::Now(Ok(answer)) => answer,
+            Decided::Now(Err(failure)) => panic!("it failed: {failure:?}"),
+            Decided::Later(_) => panic!("the memory store made somebody wait"),
         }
     }
 }

@@ -1,33 +1,33 @@
 //! One connection, from its preface to its end.
 
 use std::{
-    convert::Infallible,
-    future::pending,
+    future::{Future, pending},
     pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::{Ping, PingPong, RecvStream, server, server::SendResponse};
+use http::Request;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tonic::service::Routes;
-use tower::Service as _;
 
 use super::{
+    call,
     events::Events,
     message::Room,
-    reply::{self, Reply},
     settings::Settings,
-    unary::{self, Decide},
+    turn::{First, Turns},
+    unary::{Decide, Desk},
     wire::{Heard, Wire},
 };
 use crate::bounds;
@@ -35,6 +35,10 @@ use crate::bounds;
 /// The preface (24 bytes) and the frame header of the SETTINGS that must follow it: a client that has said so much
 /// speaks HTTP/2, and keep-alive watches over it from there.
 const PREFACE_BYTES: u64 = 24 + 9;
+
+/// Calls that a connection keeps room for (some 300 bytes each): as many as come at once where much is going on. More than
+/// that come after a stall.
+const ACCEPTED_KEPT: usize = 64;
 
 /// What all connections of one core share. One a core, so that counting its references stays within the core.
 pub(super) struct Seat<D, E> {
@@ -44,7 +48,6 @@ pub(super) struct Seat<D, E> {
     pub routes: Routes,
     pub settings: Settings,
     pub room: Room,
-    pub h2: http2::Builder<TokioExecutor>,
     /// Connections of this core that have asked for a decision.
     pub working: Arc<AtomicUsize>,
     /// The core has too much to do: the next connection that asks is told to go. The busiest is the likeliest to.
@@ -53,20 +56,16 @@ pub(super) struct Seat<D, E> {
     pub drain: watch::Receiver<bool>,
 }
 
-/// HTTP/2 as it is spoken here. hyper's tasks (one a call) run on the core's own runtime and end with it.
-pub(super) fn h2() -> http2::Builder<TokioExecutor> {
-    let mut h2 = http2::Builder::new(TokioExecutor::new());
-    h2.timer(TokioTimer::new()) // without it, keep-alive panics
-        .keep_alive_interval(bounds::KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(bounds::KEEP_ALIVE_TIMEOUT)
-        .auto_date_header(false) // nobody reads it
-        .max_concurrent_streams(bounds::STREAMS_PER_CONNECTION_MAX)
+/// HTTP/2 as it is spoken here.
+fn h2() -> server::Builder {
+    let mut h2 = server::Builder::new();
+    h2.max_concurrent_streams(bounds::STREAMS_PER_CONNECTION_MAX)
         .max_pending_accept_reset_streams(bounds::PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(bounds::LOCAL_RESETS_MAX)
-        .initial_stream_window_size(bounds::STREAM_WINDOW_BYTES)
+        .max_local_error_reset_streams(Some(bounds::LOCAL_RESETS_MAX))
+        .initial_window_size(bounds::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(bounds::CONNECTION_WINDOW_BYTES)
         .max_header_list_size(bounds::HEADER_LIST_MAX_BYTES)
-        .max_send_buf_size(bounds::SEND_BUFFER_MAX_BYTES);
+        .max_send_buffer_size(bounds::SEND_BUFFER_MAX_BYTES);
     h2
 }
 
@@ -82,31 +81,103 @@ where
     let heard = wire.heard();
     let mut drain = seat.drain.clone();
     let client = Arc::new(Client { seat: seat.clone(), works: AtomicBool::new(false), shed: Notify::new() });
-    let asking = client.clone();
-    let service = service_fn(move |request| respond(asking.clone(), request));
-    let mut connection = pin!(seat.h2.serve_connection(TokioIo::new(wire), service));
-
-    let grace = tokio::select! {
-        // Whatever ended it, a client's error or its good-bye, there is nothing to do about it.
-        _ = connection.as_mut() => return,
-        () = silence(&heard, seat.settings.preface_deadline) => return seat.events.stayed_silent(),
-        () = sleep(age(seat.settings.age_max, number)) => seat.settings.age_grace,
-        () = client.shed.notified() => {
-            seat.events.moved(seat.core);
-            seat.settings.age_grace
+    let mut end = pin!(async {
+        tokio::select! {
+            () = silence(&heard, seat.settings.preface_deadline) => {
+                seat.events.stayed_silent();
+                End::Now
+            }
+            () = sleep(age(seat.settings.age_max, number)) => End::Within(seat.settings.age_grace),
+            () = client.shed.notified() => {
+                seat.events.moved(seat.core);
+                End::Within(seat.settings.age_grace)
+            }
+            // An error: the server is gone without a word, which means the same.
+            _ = drain.wait_for(|stops| *stops) => End::Within(seat.settings.drain_grace),
         }
-        // An error: the server is gone without a word, which means the same.
-        _ = drain.wait_for(|stops| *stops) => seat.settings.drain_grace,
+    });
+    // Whatever ends it here or below, a client's error or its good-bye, there is nothing to do about it.
+    let mut connection = tokio::select! {
+        shaken = h2().handshake(wire) => {
+            let Ok(connection) = shaken else { return };
+            connection
+        }
+        _ = end.as_mut() => return,
     };
+    let alive = keep_alive(connection.ping_pong(), &heard);
+    let mut conversation = Conversation { connection, accepted: Vec::new(), client: client.clone() };
+    let until = pin!(async {
+        tokio::select! {
+            end = end => end,
+            () = alive => End::Now,
+        }
+    });
+    let First::Until(End::Within(grace)) = Turns::new(&mut conversation, until).await else { return };
     // GOAWAY for every stream, a PING, GOAWAY with the last one seen; calls until then are answered. Who never answers
     // the PING is dropped after the grace.
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(grace, connection).await;
+    conversation.connection.graceful_shutdown();
+    Turns::new(&mut conversation, pin!(sleep(grace))).await;
+}
+
+/// How a connection is ended from this side.
+enum End {
+    Now,
+    /// After calls under way, but not longer than this.
+    Within(Duration),
+}
+
+/// What is said on a connection: calls are accepted, then answered, and what was said is written.
+struct Conversation<D, E, S> {
+    connection: server::Connection<Wire<S>, Bytes>,
+    /// Those of one turn.
+    accepted: Vec<(Request<RecvStream>, SendResponse<Bytes>)>,
+    client: Arc<Client<D, E>>,
+}
+
+impl<D, E, S> Future for Conversation<D, E, S>
+where
+    D: Decide,
+    E: Events,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = ();
+
+    /// All are accepted before any is answered: with so much code on the way, each step would else push the other out of
+    /// the processor's cache (measured: a tenth of all). At most as many as there may be streams.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { connection, accepted, client } = &mut *self;
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok(call))) => accepted.push(call),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        for (request, respond) in accepted.drain(..) {
+            call::answer(client, request, respond);
+        }
+        if accepted.capacity() > ACCEPTED_KEPT {
+            *accepted = Vec::new();
+        }
+        Poll::Pending
+    }
+}
+
+/// Comes to an end only if the client does not answer any more: where nothing was heard for a while it is asked.
+async fn keep_alive(pings: Option<PingPong>, heard: &Heard) {
+    let Some(mut pings) = pings else { return pending().await };
+    loop {
+        let before = heard.bytes();
+        sleep(bounds::KEEP_ALIVE_INTERVAL).await;
+        if heard.bytes() == before && timeout(bounds::KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The other end of one connection.
-struct Client<D, E> {
-    seat: Arc<Seat<D, E>>,
+pub(super) struct Client<D, E> {
+    pub(super) seat: Arc<Seat<D, E>>,
     /// It has asked for a decision.
     works: AtomicBool,
     /// It shall go and come back to another core.
@@ -114,7 +185,8 @@ struct Client<D, E> {
 }
 
 impl<D, E> Client<D, E> {
-    fn asks(&self) {
+    /// A decision is asked for.
+    pub(super) fn asks(&self) {
         if !self.works.load(Relaxed) && !self.works.swap(true, Relaxed) {
             self.seat.working.fetch_add(1, Relaxed);
         }
@@ -132,40 +204,28 @@ impl<D, E> Drop for Client<D, E> {
     }
 }
 
-/// What a request comes to. hyper makes a task of each and moves it three times: what is rare is boxed, and the
-/// request's head is gone before there is a future.
-enum Call {
-    Decision(Incoming),
-    /// One of tonic's: health.
-    Other(Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>),
-    NoGrpc(StatusCode),
-}
+impl<D: Decide, E: Events> Desk for Client<D, E> {
+    type Decide = D;
+    type Events = E;
 
-fn respond<D, E>(
-    client: Arc<Client<D, E>>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Reply>, Infallible>> + Send
-where
-    D: Decide,
-    E: Events,
-{
-    let call = if request.uri().path() == unary::PATH {
-        client.asks();
-        unary::admit(request).map_or_else(Call::NoGrpc, Call::Decision)
-    } else {
-        let answered = client.seat.routes.clone().call(request);
-        Call::Other(Box::pin(async { answered.await.map(|response| response.map(Reply::Tonic)) }))
-    };
-    async move {
-        let seat = &*client.seat;
-        match call {
-            Call::Decision(body) => {
-                let deadline = seat.settings.message_deadline;
-                Ok(unary::answer(body, (&*seat.decide, seat.core), &*seat.events, &seat.room, deadline).await)
-            }
-            Call::Other(answered) => answered.await,
-            Call::NoGrpc(status) => Ok(reply::no_grpc(status)),
-        }
+    fn decide(&self) -> &Arc<D> {
+        &self.seat.decide
+    }
+
+    fn core(&self) -> usize {
+        self.seat.core
+    }
+
+    fn events(&self) -> &E {
+        &self.seat.events
+    }
+
+    fn room(&self) -> &Room {
+        &self.seat.room
+    }
+
+    fn message_deadline(&self) -> Duration {
+        self.seat.settings.message_deadline
     }
 }
 

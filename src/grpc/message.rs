@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -41,25 +41,35 @@ pub(super) enum Missing {
     Gone,
 }
 
-/// Reads the message of a unary call.
+/// The message of a unary call, where it is there already and came in one DATA frame, which is the rule: a slice of the
+/// connection's read buffer, so that nothing is copied. Else what was taken out of the body, for [`read`].
 ///
-/// One DATA frame that has come by now, which is the rule, is a slice of the connection's read buffer: nothing is
-/// copied, no timer is set, and nothing that waiting needs makes the future of the call larger.
-pub(super) async fn read<B>(mut body: B, room: &Room, deadline: Duration) -> Result<Message<'_>, Missing>
+/// Nobody is woken when more comes: who goes on with `read` looks again.
+pub(super) fn at_once<B>(body: &mut B) -> Result<Bytes, Bytes>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
-    let first = match first {
-        Poll::Ready(Some(frame)) => frame.map_err(|_| Missing::Gone)?.into_data().unwrap_or_default(),
-        Poll::Ready(None) | Poll::Pending => Bytes::new(),
-    };
-    let mut parts = Parts::new(room);
-    parts.add(first)?;
-    if body.is_end_stream() {
-        return parts.join();
+    let mut nobody = Context::from_waker(Waker::noop());
+    let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(&mut nobody) else { return Err(Bytes::new()) };
+    let mut framed = frame.into_data().unwrap_or_default();
+    match announced(&framed) {
+        Ok(Some(length))
+            if length <= MESSAGE_MAX_BYTES && framed.len() == FRAME_HEADER_BYTES + length && body.is_end_stream() =>
+        {
+            Ok(framed.split_off(FRAME_HEADER_BYTES))
+        }
+        _ => Err(framed),
     }
-    Box::pin(timeout(deadline, rest(body, parts))).await.unwrap_or(Err(Missing::Late))
+}
+
+/// Reads the message of a unary call, the first bytes of which are `begun`.
+pub(super) async fn read<B>(begun: Bytes, body: B, room: &Room, deadline: Duration) -> Result<Message<'_>, Missing>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut parts = Parts::new(room);
+    parts.add(begun)?;
+    timeout(deadline, rest(body, parts)).await.unwrap_or(Err(Missing::Late))
 }
 
 /// Waits for what is still to come.
@@ -163,7 +173,7 @@ impl Drop for Taken<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, task::Context};
+    use std::{collections::VecDeque, convert::Infallible};
 
     use http_body::Frame;
 
@@ -186,13 +196,19 @@ mod tests {
                 None => Poll::Pending,
             }
         }
+
+        fn is_end_stream(&self) -> bool {
+            self.ends && self.frames.is_empty()
+        }
     }
 
     async fn read_frames(frames: &[&[u8]], ends: bool) -> Result<Bytes, Missing> {
         let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
-        let room = Room::default();
-        let read = read(Frames { frames, ends }, &room, Duration::from_millis(1)).await;
-        read.map(|message| message.bytes)
+        let (room, mut body) = (Room::default(), Frames { frames, ends });
+        match at_once(&mut body) {
+            Ok(message) => Ok(message),
+            Err(begun) => read(begun, body, &room, Duration::from_millis(1)).await.map(|message| message.bytes),
+        }
     }
 
     #[tokio::test]
@@ -220,13 +236,12 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn one_frame_is_not_copied() {
+    #[test]
+    fn one_frame_is_not_copied() {
         let frame = Bytes::from_static(b"\0\0\0\0\x03abc");
-        let body = Frames { frames: [frame.clone()].into(), ends: true };
-        let room = Room::default();
-        let message = read(body, &room, Duration::ZERO).await.unwrap();
-        assert_eq!(message.bytes.as_ptr(), frame[FRAME_HEADER_BYTES..].as_ptr());
+        let mut body = Frames { frames: [frame.clone()].into(), ends: true };
+        let message = at_once(&mut body).unwrap();
+        assert_eq!(message.as_ptr(), frame[FRAME_HEADER_BYTES..].as_ptr());
     }
 
     #[tokio::test]
@@ -236,13 +251,13 @@ mod tests {
             frames: [&b"\0\0\0\0\x03a"[..], b"bc"].into_iter().map(Bytes::from_static).collect(),
             ends: true,
         };
-        let message = read(parts(), &room, Duration::ZERO).await.unwrap();
+        let message = read(Bytes::new(), parts(), &room, Duration::ZERO).await.unwrap();
         assert_eq!(room.taken_bytes.load(Relaxed), 8);
         drop(message);
         assert_eq!(room.taken_bytes.load(Relaxed), 0);
 
         room.taken_bytes.store(BUFFERED_MAX_BYTES - 7, Relaxed);
-        assert_eq!(read(parts(), &room, Duration::ZERO).await.unwrap_err(), Missing::TooLarge);
+        assert_eq!(read(Bytes::new(), parts(), &room, Duration::ZERO).await.unwrap_err(), Missing::TooLarge);
         assert_eq!(room.taken_bytes.load(Relaxed), BUFFERED_MAX_BYTES - 7);
     }
 }

@@ -10,7 +10,9 @@
 //! | `accept`, `deal` | a connection goes to the core with the least work; when file handles run out, accepting pauses |
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
-//! | [`unary`], `message`, `reply` | one call: its message in, its answer out, in one write |
+//! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
+//! | `call` | one call on its stream: answered at once, or by a task of its own |
+//! | [`unary`], `message`, `reply` | its message in, its answer out |
 //! | [`health`] | what is told to health checks |
 //! | [`events`], [`settings`] | what is told to the caller; what may be set |
 
@@ -24,11 +26,13 @@ pub mod settings;
 pub mod unary;
 
 mod accept;
+mod call;
 mod connection;
 mod core;
 mod deal;
 mod message;
 mod reply;
+mod turn;
 mod wire;
 
 pub use self::core::CoreError;
@@ -37,7 +41,7 @@ pub use health::Health;
 pub use listen::{Address, Listener};
 pub use server::{Service, run};
 pub use settings::Settings;
-pub use unary::{Decide, Failure};
+pub use unary::{Answered, Decide, Decided, Failure};
 
 /// What `proto/` says, generated. The server itself reads and writes the messages by hand, in [`codec`].
 #[allow(missing_debug_implementations, clippy::pedantic, reason = "generated")]

@@ -1,79 +1,60 @@
-//! The body of every response: an answer of ours with its trailers, or one of tonic's.
+//! What a call is answered with, and how it leaves: headers, message and trailers, small enough to be one write.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
-use http_body::{Body, Frame, SizeHint};
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::Status;
 
 /// Bytes a DATA frame. h2 copies payloads below 1,024 behind the headers in its buffer; a larger one is a write of its
 /// own, and so are the trailers after it.
 const FRAME_MAX_BYTES: usize = 1_000;
 
+/// What every answer says beside itself. Made once: a copy hashes no names.
+static HEADERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]));
+static TRAILERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]));
+
+/// What a call is answered with.
+#[derive(Debug)]
 pub(super) enum Reply {
-    Ours {
-        left: Bytes,
-        /// Sent once everything is; none where the headers said all.
-        trailers: Option<HeaderMap>,
-    },
-    Tonic(tonic::body::Body),
+    /// A framed message.
+    Answer(Bytes),
+    /// An error and nothing else.
+    Failure(Status),
+    /// What to say to a request that is no gRPC.
+    NoGrpc(StatusCode),
 }
 
-/// The response that carries a framed answer.
-pub(super) fn answered(framed: Bytes) -> Response<Reply> {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(Reply::Ours { left: framed, trailers: Some(trailers) });
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
-}
-
-/// The response that carries an error and nothing else.
-pub(super) fn failed(status: Status) -> Response<Reply> {
-    status.into_http::<Reply>()
-}
-
-/// The response to a request that is no gRPC.
-pub(super) fn no_grpc(status: http::StatusCode) -> Response<Reply> {
-    let mut response = Response::new(Reply::default());
-    *response.status_mut() = status;
-    response
-}
-
-impl Default for Reply {
-    fn default() -> Self {
-        Self::Ours { left: Bytes::new(), trailers: None }
-    }
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.get_mut() {
-            Self::Ours { left, .. } if !left.is_empty() => {
-                let frame = left.split_to(left.len().min(FRAME_MAX_BYTES));
-                Poll::Ready(Some(Ok(Frame::data(frame))))
+impl Reply {
+    /// Sends it. An error means that the client is gone or gave its call up: there is nobody to tell.
+    pub(super) fn send(self, respond: SendResponse<Bytes>) {
+        let _ = match self {
+            Self::Answer(framed) => answer(respond, framed),
+            Self::Failure(status) => end(respond, status.into_http()),
+            Self::NoGrpc(status) => {
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                end(respond, response)
             }
-            Self::Ours { trailers, .. } => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
-            Self::Tonic(body) => Pin::new(body).poll_frame(cx),
-        }
+        };
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Ours { left, trailers } => left.is_empty() && trailers.is_none(),
-            Self::Tonic(body) => body.is_end_stream(),
-        }
+fn answer(mut respond: SendResponse<Bytes>, mut framed: Bytes) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.headers_mut() = HEADERS.clone();
+    let mut stream = respond.send_response(response, false)?;
+    // All of it at once, whatever room the client has for it now: it is one answer, and its stream holds no more.
+    while framed.len() > FRAME_MAX_BYTES {
+        stream.send_data(framed.split_to(FRAME_MAX_BYTES), false)?;
     }
+    stream.send_data(framed, false)?;
+    stream.send_trailers(TRAILERS.clone())
+}
 
-    /// Not told: from an exact size hyper would write a content-length, which no gRPC answer has.
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+fn end(mut respond: SendResponse<Bytes>, response: Response<()>) -> Result<(), h2::Error> {
+    respond.send_response(response, true).map(drop)
 }

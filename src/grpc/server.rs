@@ -10,7 +10,7 @@ use tonic::service::Routes;
 
 use super::{
     accept::accept,
-    connection::{self, Seat},
+    connection::Seat,
     core::{Core, CoreError},
     events::Events,
     health::Health,
@@ -94,7 +94,6 @@ where
                 routes: routes.clone(),
                 settings: settings.clone(),
                 room: room.clone(),
-                h2: connection::h2(),
                 working: Arc::default(),
                 sheds: Arc::default(),
                 drain: drained.clone(),

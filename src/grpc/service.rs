@@ -9,7 +9,7 @@ use tonic::Code;
 use super::{
     codec::{Answer, receive},
     events::{Events, TurnedAway},
-    unary::{Decide, Failure},
+    unary::{Answered, Decide, Decided, Failure},
 };
 use crate::{
     charge::{Charges, Verdicts},
@@ -38,24 +38,23 @@ pub struct RateLimitService {
 }
 
 impl Decide for RateLimitService {
-    async fn decide(&self, message: Bytes, core: usize) -> Result<Bytes, Failure> {
+    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided {
         match &*self.store {
-            Store::Memory(memory) => self.decide_at_once(&message, core, |now, charges| memory.charge(now, charges)),
+            Store::Memory(memory) => {
+                Decided::Now(self.decide_at_once(&message, core, |now, charges| memory.charge(now, charges)))
+            }
         }
     }
 }
 
 impl RateLimitService {
     /// The whole life of a request whose charge waits for nothing.
-    ///
-    /// No `async fn`: what is alive across an `await` is part of the future, which is moved three times before its end;
-    /// plan and verdicts would make it three kilobytes. A store that waits boxes a future of its own.
     fn decide_at_once(
         &self,
         message: &[u8],
         core: usize,
         charge: impl FnOnce(Timestamp, &Charges<'_>) -> Verdicts,
-    ) -> Result<Bytes, Failure> {
+    ) -> Answered {
         let stopwatch = self.clock.stopwatch();
         let request = match self.receive(message) {
             Ok(request) => request,
@@ -76,7 +75,7 @@ impl RateLimitService {
     }
 
     /// The message as a view; or what to answer instead.
-    fn receive<'m>(&self, message: &'m [u8]) -> Result<Request<'m>, Result<Bytes, Failure>> {
+    fn receive<'m>(&self, message: &'m [u8]) -> Result<Request<'m>, Answered> {
         match receive(message) {
             Ok(request) if request.domain.is_empty() => Err(Err(self.malformed("the domain is empty".to_owned()))),
             Ok(request) if request.descriptors.is_empty() => {

@@ -2,15 +2,17 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
 use tonic::{Code, Status};
 
@@ -18,7 +20,7 @@ use super::{
     codec::Answer,
     events::Events,
     message::{self, Message, Missing, Room},
-    reply::{self, Reply},
+    reply::Reply,
 };
 
 /// The one path that is answered here; all others are tonic's.
@@ -29,15 +31,30 @@ pub trait Decide: Send + Sync + 'static {
     /// Answers one message (a `RateLimitRequest`) with a framed one (a `RateLimitResponse`, see
     /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0: a thread that serves nobody else while
     /// this computes.
-    ///
-    /// # Errors
-    ///
-    /// Only where Envoy's own failure mode shall decide: over the limit is an answer.
-    fn decide(&self, message: Bytes, core: usize) -> impl Future<Output = Result<Bytes, Failure>> + Send;
+    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided;
 
     /// The framed answer where nothing can be decided: the message is too large, or deciding panicked.
     fn by_policy(&self) -> Bytes {
         Answer::over_limit()
+    }
+}
+
+/// What a message comes to, and when.
+pub enum Decided {
+    /// Where nothing is waited for there is no future: no memory for it, no task, no second look.
+    Now(Answered),
+    Later(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+/// The framed answer. It fails only where Envoy's own failure mode shall decide: over the limit is an answer.
+pub type Answered = Result<Bytes, Failure>;
+
+impl fmt::Debug for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(answered) => f.debug_tuple("Now").field(answered).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
     }
 }
 
@@ -60,38 +77,94 @@ pub(super) fn admit<B>(request: Request<B>) -> Result<B, StatusCode> {
     Ok(request.into_body())
 }
 
-/// Answers one call.
-pub(super) async fn answer<D, E, B>(
-    body: B,
-    (decide, core): (&D, usize),
-    events: &E,
-    room: &Room,
-    deadline: Duration,
-) -> Response<Reply>
+/// What a call needs of the core it came to.
+pub(super) trait Desk: Send + Sync + 'static {
+    type Decide: Decide;
+    type Events: Events;
+
+    fn decide(&self) -> &Arc<Self::Decide>;
+    fn core(&self) -> usize;
+    fn events(&self) -> &Self::Events;
+    fn room(&self) -> &Room;
+    fn message_deadline(&self) -> Duration;
+}
+
+/// A reply, now or later.
+pub(super) enum Answering {
+    Now(Reply),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+/// Answers one call: at once where its message is there and its charge waits for nothing, which is the rule.
+pub(super) fn answer<B, D>(mut body: B, desk: &Arc<D>) -> Answering
 where
-    D: Decide,
-    E: Events,
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Send,
+    D: Desk,
 {
-    let failure = match message::read(body, room, deadline).await {
-        Ok(Message { bytes, taken: _taken }) => match caught(decide.decide(bytes, core)).await {
-            Some(Ok(framed)) => return reply::answered(framed),
-            Some(Err(failure)) => failure,
-            None => {
-                events.panicked();
-                return reply::answered(decide.by_policy());
+    match message::at_once(&mut body) {
+        Ok(message) => match begin(&**desk, message) {
+            Begun::Over(outcome) => Answering::Now(respond(&**desk, outcome)),
+            Begun::Waits(waits) => {
+                let desk = Arc::clone(desk);
+                Answering::Later(Box::pin(async move { respond(&*desk, caught(waits).await) }))
             }
+        },
+        Err(begun) => {
+            let desk = Arc::clone(desk);
+            Answering::Later(Box::pin(async move { wait_for_message(begun, body, &*desk).await }))
+        }
+    }
+}
+
+/// What became of deciding; none if it panicked.
+type Outcome = Option<Answered>;
+
+enum Begun {
+    Over(Outcome),
+    Waits(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+fn begin<D: Desk>(desk: &D, message: Bytes) -> Begun {
+    match catch_unwind(AssertUnwindSafe(|| desk.decide().decide(message, desk.core()))) {
+        Ok(Decided::Now(answered)) => Begun::Over(Some(answered)),
+        Ok(Decided::Later(waits)) => Begun::Waits(waits),
+        Err(_) => Begun::Over(None),
+    }
+}
+
+async fn wait_for_message<B, D>(begun: Bytes, body: B, desk: &D) -> Reply
+where
+    B: Body<Data = Bytes> + Unpin,
+    D: Desk,
+{
+    match message::read(begun, body, desk.room(), desk.message_deadline()).await {
+        Ok(Message { bytes, taken: _taken }) => match begin(desk, bytes) {
+            Begun::Over(outcome) => respond(desk, outcome),
+            Begun::Waits(waits) => respond(desk, caught(waits).await),
         },
         Err(Missing::TooLarge) => {
             // What is still to come is dropped with the stream: HTTP/2 then resets it with NO_ERROR, which tells the
             // client to stop sending and to read the answer (RFC 9113, 8.1).
-            events.too_large();
-            return reply::answered(decide.by_policy());
+            desk.events().too_large();
+            Reply::Answer(desk.decide().by_policy())
         }
-        Err(missing) => missing.into(),
-    };
-    events.failed(failure.code);
-    reply::failed(Status::new(failure.code, failure.message))
+        Err(missing) => respond(desk, Some(Err(missing.into()))),
+    }
+}
+
+fn respond<D: Desk>(desk: &D, outcome: Outcome) -> Reply {
+    match outcome {
+        Some(Ok(framed)) => Reply::Answer(framed),
+        Some(Err(failure)) => {
+            desk.events().failed(failure.code);
+            Reply::Failure(Status::new(failure.code, failure.message))
+        }
+        None => {
+            desk.events().panicked();
+            Reply::Answer(desk.decide().by_policy())
+        }
+    }
 }
 
 impl From<Missing> for Failure {
@@ -118,8 +191,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// What `future` comes to; none if it panics. It is dropped then and never looked at again.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+async fn caught<T>(mut future: Pin<Box<dyn Future<Output = T> + Send>>) -> Option<T> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(_) => Poll::Ready(None),

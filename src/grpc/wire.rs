@@ -1,8 +1,8 @@
 //! The socket under a connection.
 //!
 //! It denies vectored writes: h2 then copies small payloads behind their headers, and an answer leaves in one write
-//! instead of three (measured: half of the CPU of a call). It counts what it reads: hyper has no deadline for a client
-//! that connects and stays silent.
+//! instead of three (measured: half of the CPU of a call). It counts what it reads: h2 has no deadline for a client that
+//! connects and stays silent, and asks none whether it still lives.
 
 use std::{
     io,

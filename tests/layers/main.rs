@@ -31,6 +31,7 @@ const PURE: Law = Law {
     paths: &[
         "arc_swap",
         "axum",
+        "h2",
         "http",
         "hyper",
         "log",
@@ -77,11 +78,11 @@ const NOW: Law = Law {
 };
 
 const SPAWN: Law = Law {
-    why: "`app` owns what lives as long as the process, `grpc::server` and `serve_http` their connections; nobody else spawns",
+    why: "`app` owns what lives as long as the process, `grpc::server` and `serve_http` their connections, `grpc::call` calls that wait; nobody else spawns",
     paths: &["std::thread::Builder", "std::thread::spawn", "tokio::spawn", "tokio::task::spawn"],
     methods: &["spawn", "spawn_blocking", "spawn_local", "spawn_on"],
     // What `server` needs a thread or a task for stands in files of their own beside it.
-    allowed: Allowed::In(&["app", "grpc::accept", "grpc::core", "grpc::server", "serve_http"]),
+    allowed: Allowed::In(&["app", "grpc::accept", "grpc::call", "grpc::core", "grpc::server", "serve_http"]),
 };
 
 const YAML: Law = Law {

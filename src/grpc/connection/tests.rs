@@ -7,13 +7,16 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
+    time::Instant,
+};
 
 use super::*;
 use crate::grpc::{
     events::Silent,
     health::Health,
-    unary::{Failure, PATH},
+    unary::{Decided, PATH},
 };
 
 #[tokio::test]
@@ -126,6 +129,29 @@ async fn a_client_that_gave_up_hundreds_of_calls_during_a_stall_is_not_closed() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_no_ping_is_closed() {
+    let (_drains, drain) = watch::channel(false);
+    let (mut near, far) = duplex(1 << 20);
+    near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap(); // with empty SETTINGS
+    let began = Instant::now();
+    serve(Arc::new(seat(31, drain).await), far, 1).await;
+    // It was heard in the first interval, and asked at the end of the second.
+    assert_eq!(began.elapsed().as_secs(), (2 * bounds::KEEP_ALIVE_INTERVAL + bounds::KEEP_ALIVE_TIMEOUT).as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_nothing_to_ask_for_a_long_time_stays() {
+    let (_drains, drain) = watch::channel(false);
+    let (near, far) = duplex(1 << 20);
+    tokio::spawn(serve(Arc::new(seat(31, drain).await), far, 1));
+    let (mut client, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    call(&mut client, 31).await;
+    sleep(50 * bounds::KEEP_ALIVE_INTERVAL).await;
+    call(&mut client, 31).await;
+}
+
 #[test]
 fn ages_differ_by_at_most_a_tenth_and_fall_evenly() {
     let ages: Vec<_> = (0..10).map(|number| age(Duration::from_secs(1_000), number).as_secs()).collect();
@@ -153,8 +179,8 @@ async fn call(client: &mut h2::client::SendRequest<Bytes>, size: usize) {
 struct Constant(Bytes);
 
 impl Decide for Constant {
-    async fn decide(&self, _: Bytes, _: usize) -> Result<Bytes, Failure> {
-        Ok(self.0.clone())
+    fn decide(self: &Arc<Self>, _: Bytes, _: usize) -> Decided {
+        Decided::Now(Ok(self.0.clone()))
     }
 }
 
@@ -170,7 +196,6 @@ async fn seat(size: usize, drain: watch::Receiver<bool>) -> Seat<Constant, Silen
         routes: Health::not_serving().await.routes(),
         settings: Settings::default(),
         room: Room::default(),
-        h2: h2(),
         working: Arc::default(),
         sheds: Arc::default(),
         drain,
@@ -206,22 +231,4 @@ impl AsyncWrite for Counting {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
-}
-
-/// hyper makes a task of each call, and moves it three times: every byte of its future is paid for.
-#[tokio::test]
-async fn the_future_of_a_call_is_small() {
-    const BYTES_MAX: usize = 500;
-    let (_drains, drain) = watch::channel(false);
-    let seat = seat(31, drain).await;
-    let deadline = seat.settings.message_deadline;
-    let call = unary::answer(
-        http_body_util::Empty::<Bytes>::new(),
-        (&*seat.decide, seat.core),
-        &*seat.events,
-        &seat.room,
-        deadline,
-    );
-    let bytes = size_of_val(&call);
-    assert!(bytes <= BYTES_MAX, "{bytes} bytes");
 }
