@@ -1,7 +1,7 @@
 //! Builds every part from the settings, owns every task that lives as long as the process, starts and stops them in
 //! order.
 
-mod huge_pages;
+pub mod huge_pages;
 mod keep;
 
 use std::{
@@ -61,7 +61,6 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_millis(100);
 ///
 /// What keeps the service from starting, and what ended it otherwise than asked.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    huge_pages::hold_back();
     // The cores that decide have runtimes of their own; this one does everything else.
     let house = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

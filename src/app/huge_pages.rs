@@ -18,8 +18,8 @@ const AT_WORK_BYTES: usize = 1 << 20;
 /// shard's lock for a moment, tens of microseconds in all.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Has the system use small pages until [`allow_when_at_work`].
-pub(super) fn hold_back() {
+/// Has the system use small pages, until counters come.
+pub fn hold_back() {
     disable(true);
 }
 
