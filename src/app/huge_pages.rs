@@ -10,12 +10,12 @@ use tracing::debug;
 
 use crate::store::Store;
 
-/// Counters that take so much mean traffic: huge pages begin to fill, and what lies in small ones by then is little. 500
-/// clients at most have as much, since a shard's first counter takes a page of 4 KiB.
+/// Counters that take so much mean traffic: huge pages begin to fill, and what lies in small ones by then is little. Some
+/// 300 clients take as much, since a shard's first counter takes a page of 4 KiB.
 const AT_WORK_BYTES: usize = 1 << 20;
 
 /// How often to look: a flood of a million new counters a second, or a restore, is 5 MB ahead at most. A look takes each
-/// shard's lock for a moment, tens of microseconds in all.
+/// shard's lock for a moment.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Has the system use small pages, until counters come.
