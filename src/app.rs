@@ -1,6 +1,7 @@
 //! Builds every part from the settings, owns every task that lives as long as the process, starts and stops them in
 //! order.
 
+pub mod huge_pages;
 mod keep;
 
 use std::{
@@ -49,6 +50,11 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// How long an HTTP client may finish reading when we stop.
 const HTTP_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a thread for blocking work waits for more of it: less than from one look at the rule files to the next, so that
+/// the thread which loaded rules ends. What it freed goes back to the system only then; as long as it lived, a load of
+/// 100,000 rules left 76 MB behind.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
 /// Serves until a signal says stop.
 ///
 /// # Errors
@@ -56,7 +62,11 @@ const HTTP_GRACE: Duration = Duration::from_secs(1);
 /// What keeps the service from starting, and what ended it otherwise than asked.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     // The cores that decide have runtimes of their own; this one does everything else.
-    let house = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let house = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .enable_all()
+        .build()?;
     let result = house.block_on(serve(settings));
     // What still blocks (a rule file on a dead network share) must not keep the process.
     house.shutdown_background();
@@ -76,6 +86,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     telemetry.gauge(&metrics::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
     let (live, health) = (Arc::new(Live::default()), Arc::new(Health::default()));
     let store = Arc::new(Store::Memory(Memory::new(settings.max_counters)));
+    // Before counters are restored: they are what huge pages are for.
+    tokio::spawn(huge_pages::allow_when_at_work(Arc::clone(&store)));
     let state = state_directory(&settings.state);
 
     // Everything is bound before anything is served: a port that is taken is said at once.
