@@ -50,6 +50,20 @@ pub struct RuleSet {
     pub decisions: Decisions,
 }
 
+impl RuleSet {
+    /// Brings the series about decisions up to what these rules decided; to be done before anybody reads them.
+    pub fn tell_decisions(&self) {
+        self.decisions.tell(&self.rules);
+    }
+}
+
+/// Calls that began before the rules were replaced count to the end: what they counted is not lost.
+impl Drop for RuleSet {
+    fn drop(&mut self) {
+        self.tell_decisions();
+    }
+}
+
 /// The place where the current generation stands.
 #[derive(Debug, Default)]
 pub struct Live {
