@@ -141,6 +141,7 @@ impl<'b> Build<'b> {
         warnings::level(children, self.drafts, self.report);
         part.rules.reserve(children.len());
         part.spots.reserve(children.len());
+        part.names.reserve(children.len());
         for child in children {
             self.rule(*child, above, &mut level, part);
         }

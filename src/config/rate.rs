@@ -242,7 +242,7 @@ mod tests {
             ("7d", "7d"),
             ("1500ms", "1500ms"),
         ] {
-            assert_eq!(per(text).map(Per::name), Ok(name.to_owned()), "{text}");
+            assert_eq!(per(text).map(Per::name), Ok(name.into()), "{text}");
         }
     }
 }

@@ -118,11 +118,12 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Fetches what a decision reads of the rule later, all at once and while the counter's name is hashed, instead of
-    /// one after the other when each is needed.
+    /// Fetches what a decision reads of the rule later: all at once, while the counter's name is hashed, and not one after
+    /// the other when each is needed.
     #[inline]
     fn fetch(&self) {
-        black_box((self.limits.first().map(|limit| limit.salt), self.name.as_bytes().first()));
+        let limit = self.limits.first().map(|limit| (limit.id, limit.salt, limit.limit.count, limit.name.len()));
+        black_box((limit, self.name.as_bytes().first(), self.replaces.len()));
     }
 }
 
