@@ -112,7 +112,7 @@ mod tests {
             responses: compiled.responses,
             usage_pages: compiled.usage_pages,
         };
-        let plan = Plan { of_descriptor: [0..0].into_iter().collect(), ..Plan::default() };
+        let plan = Plan { of_descriptor: std::iter::once(0..0).collect(), ..Plan::default() };
         let decide = || {
             let domain = set.rules.domains.get("shop".as_bytes());
             set.decisions.count(domain, &[Found::default()], &plan, &Verdicts::default());
