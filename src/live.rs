@@ -50,6 +50,20 @@ pub struct RuleSet {
     pub decisions: Decisions,
 }
 
+impl RuleSet {
+    /// Brings the series about decisions up to what these rules decided; to be done before anybody reads them.
+    pub fn tell_decisions(&self) {
+        self.decisions.tell(&self.rules);
+    }
+}
+
+/// Calls that began before the rules were replaced count to the end: what they counted is not lost.
+impl Drop for RuleSet {
+    fn drop(&mut self) {
+        self.tell_decisions();
+    }
+}
+
 /// The place where the current generation stands.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -67,5 +81,51 @@ impl Live {
     /// Makes `next` current and returns what it replaces, which whoever calls drops where it disturbs nobody.
     pub fn replace(&self, next: Arc<Generation>) -> Option<Arc<Generation>> {
         self.current.swap(Some(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::Path};
+
+    use super::*;
+    use crate::{
+        charge::Verdicts,
+        config::{DomainDefaults, RuleFile, compile},
+        decision::Plan,
+        rules::find::Found,
+        telemetry::Telemetry,
+    };
+
+    #[test]
+    fn what_was_decided_is_told_once_and_the_rest_when_the_rules_go() {
+        let text = b"domain: shop\ndescriptors: [{key: a, limits: [1/day]}]".to_vec();
+        let file = RuleFile { name: "f".into(), path: "f".into(), text };
+        let no_lists = &mut |_: &Path| Err(io::ErrorKind::NotFound.into());
+        let compiled = compile(&[file], DomainDefaults::default(), no_lists).unwrap();
+        let telemetry = Telemetry::new(1);
+        let set = RuleSet {
+            number: 1,
+            hash: String::new(),
+            decisions: Decisions::new(Arc::clone(&telemetry), &compiled.rules),
+            rules: compiled.rules,
+            responses: compiled.responses,
+            usage_pages: compiled.usage_pages,
+        };
+        let plan = Plan { of_descriptor: std::iter::once(0..0).collect(), ..Plan::default() };
+        let decide = || {
+            let domain = set.rules.domains.get("shop".as_bytes());
+            set.decisions.count(domain, &[Found::default()], &plan, &Verdicts::default());
+        };
+        let told = |count: u32| telemetry.render().contains(&format!("outcome=\"unmatched\"}} {count}\n"));
+        decide();
+        decide();
+        assert!(!told(2));
+        set.tell_decisions();
+        set.tell_decisions();
+        assert!(told(2), "{}", telemetry.render());
+        decide();
+        drop(set);
+        assert!(told(3), "{}", telemetry.render());
     }
 }

@@ -93,7 +93,7 @@ impl From<Figure<'_>> for WindowUsage {
     fn from(figure: Figure<'_>) -> Self {
         Self {
             // Its own: a limit may live only as long as what granted it.
-            name: figure.limit.name.clone(),
+            name: (*figure.limit.name).into(),
             limit: figure.limit.limit.capacity(),
             current: figure.used,
             remaining: figure.remaining,

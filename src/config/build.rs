@@ -1,8 +1,9 @@
 //! From checked rules to compiled ones: numbers, names, counters, and the levels that find them.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _, hash::Hash, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use super::{
     DomainDefaults,
@@ -41,6 +42,10 @@ pub(super) struct Build<'b> {
     pub defaults: DomainDefaults,
     pub rules: Rules,
     limit_names: HashMap<Box<str>, NameId>,
+    /// What windows are called, each name once.
+    window_names: HashSet<Arc<str>>,
+    /// How rules count, each way once.
+    ways_to_count: HashSet<Arc<[Counted]>>,
     /// Rules so far, values of lists and what `extends` adds counted each.
     weight: usize,
 }
@@ -58,9 +63,8 @@ struct Part {
 }
 
 /// What a level needs to know of the rules above it.
-#[derive(Clone)]
 struct Above {
-    levels: Vec<DraftId>,
+    levels: SmallVec<[DraftId; 4]>,
     look: Look,
     /// The keys of the levels, for default names.
     keys: String,
@@ -77,8 +81,9 @@ impl<'b> Build<'b> {
         report: &'b mut Report,
         defaults: DomainDefaults,
     ) -> Self {
+        let (window_names, ways_to_count) = (HashSet::new(), HashSet::new());
         let (rules, limit_names) = (Rules::default(), HashMap::new());
-        Self { drafts, looks, report, defaults, rules, limit_names, weight: 0 }
+        Self { drafts, looks, report, defaults, rules, limit_names, window_names, ways_to_count, weight: 0 }
     }
 
     pub(super) fn domain(&mut self, draft: &DomainDraft) {
@@ -94,7 +99,7 @@ impl<'b> Build<'b> {
         };
         self.written_names(&draft.children, &mut part);
         let request_rule = self.request_rule(look);
-        let above = Above { levels: Vec::new(), look, keys: String::new(), name: "".into(), taken_over: false };
+        let above = Above { levels: SmallVec::new(), look, keys: String::new(), name: "".into(), taken_over: false };
         let top = self.level(&draft.children, &above, &mut part);
         self.replaced_names(&part);
         let domain = Domain {
@@ -134,6 +139,9 @@ impl<'b> Build<'b> {
             return level;
         }
         warnings::level(children, self.drafts, self.report);
+        part.rules.reserve(children.len());
+        part.spots.reserve(children.len());
+        part.names.reserve(children.len());
         for child in children {
             self.rule(*child, above, &mut level, part);
         }
@@ -157,11 +165,13 @@ impl<'b> Build<'b> {
         if !self.insert(draft, child.taken_over, index, level, part) {
             return;
         }
-        let mut here = above.clone();
-        here.levels.push(child.draft);
-        here.look = draft.settings.look.or(above.look);
-        here.taken_over |= child.taken_over;
-        here.keys = default_name(above, draft);
+        let mut here = Above {
+            levels: above.levels.iter().copied().chain([child.draft]).collect(),
+            look: draft.settings.look.or(above.look),
+            keys: default_name(above, draft),
+            name: Box::default(),
+            taken_over: above.taken_over || child.taken_over,
+        };
         here.name = part.name(draft, above, &here);
         let rule = self.compiled(draft, &here, part);
         part.rules.push(rule);
@@ -224,7 +234,7 @@ impl<'b> Build<'b> {
             overdraw: settings.overdraw.unwrap_or(false),
             on_exceed: if action == Action::Limits { self.block(draft, here, part) } else { None },
             blocked_as: Vec::new(),
-            counted: here.levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect(),
+            counted: self.counted(&here.levels, prefix),
             replaces: limits.replaces.iter().map(|(_, name)| self.limit_name(name)).collect(),
             expose: here.look.expose.unwrap_or_default(),
             report: here.look.report.unwrap_or_default(),
@@ -270,7 +280,7 @@ impl<'b> Build<'b> {
             });
             compiled.push(RuleLimit {
                 id: next(&mut self.rules.limit_count),
-                name: one.called().into(),
+                name: shared(&mut self.window_names, one.called()),
                 written_name,
                 limit: one.limit.clone(),
                 shadow,
@@ -278,6 +288,11 @@ impl<'b> Build<'b> {
             });
         }
         compiled.into()
+    }
+
+    fn counted(&mut self, levels: &[DraftId], prefix: u8) -> Arc<[Counted]> {
+        let counted: SmallVec<[Counted; 4]> = levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect();
+        shared(&mut self.ways_to_count, &counted)
     }
 
     fn limit_name(&mut self, name: &str) -> NameId {
@@ -306,8 +321,8 @@ impl<'b> Build<'b> {
             overdraw: false,
             on_exceed: None,
             blocked_as: Vec::new(),
-            counted: [].into(),
-            replaces: BTreeSet::new(),
+            counted: Arc::default(),
+            replaces: Box::default(),
             expose: look.expose.unwrap_or_default(),
             report: look.report.unwrap_or_default(),
             response: self.looks.response(look),
@@ -335,13 +350,13 @@ impl Part {
     }
 
     fn free_name(&mut self, wanted: &str) -> Box<str> {
-        let mut name = wanted.to_owned();
-        if name.chars().count() > NAME_MAX_CHARS {
+        let mut base = Cow::Borrowed(wanted);
+        if wanted.chars().count() > NAME_MAX_CHARS {
             // Room for a colon and the hash that keeps it apart from others that begin alike.
-            let kept: String = name.chars().take(NAME_MAX_CHARS - 24).collect();
-            name = format!("{kept}:{:016x}", stable_hash(&[wanted.as_bytes()]));
+            let kept: String = wanted.chars().take(NAME_MAX_CHARS - 24).collect();
+            base = format!("{kept}:{:016x}", stable_hash(&[wanted.as_bytes()])).into();
         }
-        let base = name.clone();
+        let mut name = base.clone().into_owned();
         let mut more = 2;
         while !self.names.insert(name.as_str().into()) {
             name = format!("{base}-{more}");
@@ -382,6 +397,19 @@ fn counted(level: &Draft, prefix: u8) -> Counted {
         (Count::Each, Kind::Path) => Counted::Path,
         _ => Counted::Value,
     }
+}
+
+/// The one of `all` that is equal.
+fn shared<T: ?Sized + Eq + Hash>(all: &mut HashSet<Arc<T>>, one: &T) -> Arc<T>
+where
+    Arc<T>: for<'t> From<&'t T>,
+{
+    if let Some(known) = all.get(one) {
+        return Arc::clone(known);
+    }
+    let new = Arc::from(one);
+    all.insert(Arc::clone(&new));
+    new
 }
 
 fn next(counter: &mut u32) -> u32 {

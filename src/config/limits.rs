@@ -1,6 +1,6 @@
 //! Limits of a rule: `limits`, our form, and `rate_limit`, that of envoyproxy/ratelimit.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
@@ -39,7 +39,7 @@ pub(super) struct OneLimit {
     /// As written.
     pub name: Option<String>,
     /// What it is called without a written name.
-    pub default_name: String,
+    pub default_name: Cow<'static, str>,
     /// Its own mode; None: its rule's.
     pub shadow: Option<bool>,
 }
@@ -47,7 +47,7 @@ pub(super) struct OneLimit {
 impl OneLimit {
     /// What it is called, written or not.
     pub(super) fn called(&self) -> &str {
-        self.name.as_ref().unwrap_or(&self.default_name)
+        self.name.as_deref().unwrap_or(&self.default_name)
     }
 
     /// Whether it is charged as a shadow limit in a rule of this mode.
@@ -74,7 +74,9 @@ pub(super) fn limits(rule: &Fields<'_, '_>, report: &mut Report) -> Limits {
         report.error(spot, format!("a rule has at most {LIMITS_PER_RULE_MAX} limits, this one has {}", nodes.len()));
         return Limits::default();
     }
-    let list = nodes.iter().filter_map(|node| one_limit(node, report)).collect();
+    // Most rules have one, for which `collect` would leave room for four: 40 MB for a hundred thousand rules.
+    let mut list = Vec::with_capacity(nodes.len());
+    list.extend(nodes.iter().filter_map(|node| one_limit(node, report)));
     Limits { list, ..Limits::default() }
 }
 
@@ -318,7 +320,7 @@ pub(super) fn rate_limit(node: &Node<'_>, report: &mut Report) -> Option<Limits>
     }
     let (unit, count) = (unit?, count?);
     let limit = Limit { count, window: Window::Length(unit.length()), algorithm: Algorithm::FixedWindow };
-    let one = OneLimit { spot: fields.spot, limit, name, default_name: unit.word().to_owned(), shadow: None };
+    let one = OneLimit { spot: fields.spot, limit, name, default_name: unit.word().into(), shadow: None };
     Some(Limits { list: vec![one], unlimited, classic: true, replaces })
 }
 

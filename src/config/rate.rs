@@ -1,5 +1,7 @@
 //! `120/minute`: counts, units and durations as text.
 
+use std::borrow::Cow;
+
 use super::fields::brief;
 use crate::{
     bounds::{WINDOW_MAX, WINDOW_MIN},
@@ -87,20 +89,20 @@ impl Unit {
 
 impl Per {
     /// `minute`, `30s`: as a limit is called that has no name of its own.
-    pub(super) fn name(self) -> String {
+    pub(super) fn name(self) -> Cow<'static, str> {
         let length = match self {
-            Self::Unit(unit) => return unit.word().to_owned(),
+            Self::Unit(unit) => return unit.word().into(),
             Self::Length(length) => length,
         };
         // A length of seven days is no `week`: that one begins on Monday.
         let clocks = [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day];
         if let Some(unit) = clocks.into_iter().find(|unit| unit.length() == length) {
-            return unit.word().to_owned();
+            return unit.word().into();
         }
         let steps = [(DAY * 1_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
         let millis = length.0 / Nanos::from_millis(1).0;
         let (step, suffix) = steps.into_iter().find(|(step, _)| millis.is_multiple_of(*step)).unwrap_or((1, "ms"));
-        format!("{}{suffix}", millis / step)
+        format!("{}{suffix}", millis / step).into()
     }
 }
 
@@ -240,7 +242,7 @@ mod tests {
             ("7d", "7d"),
             ("1500ms", "1500ms"),
         ] {
-            assert_eq!(per(text).map(Per::name), Ok(name.to_owned()), "{text}");
+            assert_eq!(per(text).map(Per::name), Ok(name.into()), "{text}");
         }
     }
 }

@@ -123,6 +123,8 @@ pub(super) fn rules(of: &Fields<'_, '_>, depth: usize, reading: &mut Reading<'_>
         return Vec::new();
     }
     let mut children = Vec::with_capacity(nodes.len());
+    // To grow step by step would copy all of them again and again, into fresh memory each time.
+    reading.drafts.reserve(nodes.len().min(RULES_MAX));
     for node in nodes {
         if report.is_full() || *reading.count > RULES_MAX {
             break;

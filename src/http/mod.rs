@@ -91,6 +91,9 @@ async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoRespons
     ] {
         telemetry.counter(counter, &[]).absolute(value);
     }
+    if let Some(generation) = neighbourhood.live.snapshot().as_deref() {
+        generation.tell_decisions();
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry.render())
 }
 

@@ -210,7 +210,12 @@ impl Reload {
         .emit(&self.telemetry);
         let decisions = Decisions::new(Arc::clone(&self.telemetry), &rules);
         let set = RuleSet { number: state.generation, hash, rules, responses, usage_pages, decisions };
+        let before = self.live.snapshot();
         self.book.go_live(Arc::new(set));
+        // No scrape looks at rules that are no longer live.
+        if let Some(before) = before.as_deref() {
+            before.tell_decisions();
+        }
         self.health.rules_loaded();
     }
 

@@ -1,5 +1,7 @@
 //! An answer made up by hand: for rehearsals, which need hostile ones, and for tests.
 
+use std::sync::Arc;
+
 use crate::{
     decision::{Answer, Decision, Figure, Status},
     limit::{Algorithm, Limit, Window},
@@ -171,8 +173,8 @@ fn bare_rule(name: &str) -> Rule {
         overdraw: false,
         on_exceed: None,
         blocked_as: Vec::new(),
-        counted: Box::default(),
-        replaces: std::collections::BTreeSet::new(),
+        counted: Arc::default(),
+        replaces: Box::default(),
         expose: Expose::Always,
         report: Report::Nearest,
         response: 0,

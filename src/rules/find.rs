@@ -90,6 +90,9 @@ impl Domain {
         // Where nothing is ever blocked, nobody asks which rules the walk went past.
         let watched = self.blocks || orders.is_some();
         let rule = if watched { self.walk(entries, |rule| path.push(rule)) } else { self.rule_of(entries) };
+        if let Some(rule) = rule {
+            rule.fetch();
+        }
         let mut ordered = match orders {
             Some(orders) => self.ordered(orders, entries, &path, hash_key, now),
             None => Ordered::default(),

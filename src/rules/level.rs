@@ -11,15 +11,18 @@ use super::{
     address::{Address, canonical_network},
     path::{Path, Tree},
     pattern::Patterns,
+    values::Values,
 };
 
 /// The key whose values are addresses, whether or not a rule names a network: Envoy's own name for the client's.
 pub const REMOTE_ADDRESS: &[u8] = b"remote_address";
 
 /// The rules of one level, indexed by key and then by how they match.
+///
+/// Nearly every rule is a leaf, and its level is empty: that is one word, not a map.
 #[derive(Debug, Default)]
 pub struct Level {
-    keys: HashMap<Box<[u8]>, KeyRules>,
+    keys: Option<Box<HashMap<Box<[u8]>, KeyRules>>>,
 }
 
 /// The rules of one key, in the order in which they are asked.
@@ -27,7 +30,7 @@ pub struct Level {
 struct KeyRules {
     /// Whether values are normalised as addresses before anything is compared.
     addresses: bool,
-    values: HashMap<Box<[u8]>, RuleIndex>,
+    values: Values,
     paths: Tree<RuleIndex>,
     networks: Networks,
     patterns: Patterns<RuleIndex>,
@@ -45,21 +48,23 @@ impl Level {
     /// were different places until then.
     pub fn insert(&mut self, key: &[u8], matcher: Matcher, rule: RuleIndex) -> Result<(), RuleIndex> {
         // A key that is new has room for anything, so that no failure leaves an empty one behind.
-        let rules = self
-            .keys
-            .entry(key.into())
-            .or_insert_with(|| KeyRules { addresses: key == REMOTE_ADDRESS, ..KeyRules::default() });
-        rules.insert(matcher, rule)
+        let keys = self.keys.get_or_insert_default();
+        // Nearly all rules of a level have the same key, which is copied once.
+        if let Some(rules) = keys.get_mut(key) {
+            return rules.insert(matcher, rule);
+        }
+        let rules = KeyRules { addresses: key == REMOTE_ADDRESS, ..KeyRules::default() };
+        keys.entry(key.into()).insert(rules).get_mut().insert(matcher, rule)
     }
 
     /// The rule that this entry of a descriptor matches: the first choice, and final.
     pub fn find(&self, key: &[u8], value: &[u8]) -> Option<RuleIndex> {
-        self.keys.get(key)?.find(value)
+        self.keys.as_ref()?.get(key)?.find(value)
     }
 
     /// Whether it has no rules: its parent is a leaf.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_none()
     }
 }
 
@@ -72,7 +77,7 @@ impl KeyRules {
             },
             Matcher::Value(value) => {
                 let value = if self.addresses { normalised(value) } else { value };
-                self.values.try_insert(value, rule).map_err(|taken| *taken.entry.get())?;
+                self.values.insert(value, rule)?;
             }
             Matcher::Path(template) => self.paths.insert(&template, rule)?,
             Matcher::Network(network) => {
@@ -97,8 +102,7 @@ impl KeyRules {
 
     fn find_value(&self, value: &[u8], address: Option<Address>) -> Option<RuleIndex> {
         self.values
-            .get(value)
-            .copied()
+            .find(value)
             .or_else(|| self.find_path(value))
             .or_else(|| self.networks.find(address?))
             .or_else(|| self.patterns.find(value))
@@ -122,13 +126,11 @@ fn normalised(value: Box<[u8]>) -> Box<[u8]> {
 }
 
 /// The same values, for a key that turns out to hold addresses; else the rule of one that becomes another's equal.
-fn with_addresses_normalised(
-    values: &HashMap<Box<[u8]>, RuleIndex>,
-) -> Result<HashMap<Box<[u8]>, RuleIndex>, RuleIndex> {
-    let mut normal = HashMap::with_capacity(values.len());
+fn with_addresses_normalised(values: &Values) -> Result<Values, RuleIndex> {
+    let mut normal = Values::default();
     let mut at_fault = None;
-    for (value, &rule) in values {
-        if let Some(other) = normal.insert(normalised(value.clone()), rule) {
+    for (value, rule) in values.iter() {
+        if let Err(other) = normal.insert(normalised(value.into()), rule) {
             // The latest of all that meet: the same one whatever the order of the map.
             at_fault = at_fault.max(Some(rule.max(other)));
         }

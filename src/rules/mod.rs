@@ -12,8 +12,9 @@ pub mod orders;
 pub mod path;
 pub mod pattern;
 pub mod value;
+pub mod values;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{hint::black_box, sync::Arc};
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -79,36 +80,51 @@ pub enum RequestLimits {
 pub struct RuleIndex(pub u32);
 
 /// One checked rule.
+///
+/// With a hundred thousand of them, what a decision waits for is memory. So what every decision reads stands first and
+/// fills one line of the cache; what few read stands behind it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Rule {
     /// Its number over all domains.
     pub id: u32,
-    /// What operators see: in headers, metrics, metadata and logs. Unique in the domain.
-    pub name: Box<str>,
-    pub place: Place,
+    /// The place of its response in the list that `render` answers from.
+    pub response: u32,
     pub action: Action,
-    /// Its windows, in the order they were written; empty unless the action is [`Action::Limits`].
-    pub limits: Box<[RuleLimit]>,
     pub mode: Mode,
     /// Hits are charged in full, and refused only when nothing was left before.
     pub overdraw: bool,
-    /// What a refusal for want of room starts.
-    pub on_exceed: Option<Block>,
-    /// How each of its levels is counted, outermost first; as many as the rule is deep.
-    pub counted: Box<[Counted]>,
-    /// How the beginnings of descriptors are counted that end at this rule and may be blocked, by it or by rules below:
-    /// see [`blocks::connect`].
-    pub blocked_as: Vec<Box<[Counted]>>,
-    /// Names of the limits that are dropped from a request which this rule matches.
-    pub replaces: BTreeSet<NameId>,
     pub expose: Expose,
     pub report: Report,
-    /// The place of its response in the list that `render` answers from.
-    pub response: u32,
+    /// Its windows, in the order they were written; empty unless the action is [`Action::Limits`].
+    pub limits: Box<[RuleLimit]>,
+    /// How each of its levels is counted, outermost first; as many as the rule is deep. Rules that count alike share it:
+    /// what many rules share stays in the caches.
+    pub counted: Arc<[Counted]>,
+    /// What operators see: in headers, metrics, metadata and logs. Unique in the domain.
+    pub name: Box<str>,
+    /// Names of the limits that are dropped from a request which this rule matches.
+    pub replaces: Box<[NameId]>,
     /// Returned as dynamic metadata where the descriptor passes.
     pub metadata: Option<Arc<Value>>,
     /// The next level; empty for a leaf.
     pub children: Level,
+    /// What a refusal for want of room starts.
+    pub on_exceed: Option<Block>,
+    /// How the beginnings of descriptors are counted that end at this rule and may be blocked, by it or by rules below:
+    /// see [`blocks::connect`].
+    pub blocked_as: Vec<Box<[Counted]>>,
+    pub place: Place,
+}
+
+impl Rule {
+    /// Fetches what a decision reads of the rule later: all at once, while the counter's name is hashed, and not one after
+    /// the other when each is needed.
+    #[inline]
+    fn fetch(&self) {
+        let limit = self.limits.first().map(|limit| (limit.id, limit.salt, limit.limit.count, limit.name.len()));
+        black_box((limit, self.name.as_bytes().first(), self.replaces.len()));
+    }
 }
 
 /// Where a rule stands, for people.
@@ -165,8 +181,9 @@ pub enum Report {
 pub struct RuleLimit {
     /// Its number over all domains.
     pub id: u32,
-    /// Unique in its rule: as written, else from the window (`minute`, `30s`).
-    pub name: Box<str>,
+    /// Unique in its rule: as written, else from the window (`minute`, `30s`). Limits of one name share it, as rules do
+    /// how they count.
+    pub name: Arc<str>,
     /// The name as written in the file; only such a one is shown in statuses and can be replaced.
     pub written_name: Option<NameId>,
     pub limit: Limit,
@@ -182,7 +199,7 @@ pub struct RuleLimit {
 pub struct NameId(pub u32);
 
 /// How one level of a rule names its counter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Counted {
     /// Each value has a counter.
     Value,
@@ -204,4 +221,16 @@ pub enum Matcher {
     Path(path::Template),
     Network(IpNet),
     Pattern(pattern::Pattern),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn what_every_decision_reads_of_a_rule_is_one_line_of_the_cache() {
+        assert_eq!((offset_of!(Rule, replaces), align_of::<Rule>()), (64, 64));
+    }
 }

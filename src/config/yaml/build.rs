@@ -274,9 +274,13 @@ impl<'t, 'r> Tree<'t, 'r> {
     fn without_duplicates(&mut self, pairs: Vec<Pair<'t>>) -> Vec<Pair<'t>> {
         /// Up to here comparing all with all is faster than hashing, and nearly every map is smaller.
         const FEW: usize = 12;
+        let many = pairs.len() > FEW;
+        let equal = |(place, pair): (usize, &Pair<'t>)| pairs[..place].iter().any(|first| first.key == pair.key);
+        if !many && !pairs.iter().enumerate().any(equal) {
+            return pairs;
+        }
         let mut firsts: Vec<Pair<'t>> = Vec::with_capacity(pairs.len());
         let mut index: HashMap<Cow<'t, str>, usize> = HashMap::new();
-        let many = pairs.len() > FEW;
         for pair in pairs {
             let first =
                 if many { index.get(&pair.key).copied() } else { firsts.iter().position(|p| p.key == pair.key) };

@@ -1,7 +1,5 @@
 //! The walk as a table and against a naive matcher, and limits that come with requests.
 
-use std::collections::BTreeSet;
-
 use ipnet::IpNet;
 use proptest::prelude::*;
 
@@ -31,7 +29,7 @@ fn rule(id: u32, action: Action, limits: Vec<RuleLimit>, counted: Vec<Counted>) 
         on_exceed: None,
         blocked_as: Vec::new(),
         counted: counted.into(),
-        replaces: BTreeSet::new(),
+        replaces: Box::default(),
         expose: Expose::Always,
         report: Report::Nearest,
         response: 0,
