@@ -115,7 +115,7 @@ mod tests {
         let plan = Plan { of_descriptor: std::iter::once(0..0).collect(), ..Plan::default() };
         let decide = || {
             let domain = set.rules.domains.get("shop".as_bytes());
-            set.decisions.count(domain, &[Found::default()], &plan, &Verdicts::default());
+            set.decisions.count(0, domain, &[Found::default()], &plan, &Verdicts::default());
         };
         let told = |count: u32| telemetry.render().contains(&format!("outcome=\"unmatched\"}} {count}\n"));
         decide();

@@ -68,7 +68,7 @@ impl RateLimitService {
         let verdicts = charge(now, &plan.charges);
         let decision = decide(now, domain, &found, &plan, &verdicts);
         let answer = self.write(generation, &request, &decision);
-        generation.decisions.count(domain, &found, &plan, &verdicts);
+        generation.decisions.count(core, domain, &found, &plan, &verdicts);
         self.book.note_started(now, &request, &found, &plan, &verdicts);
         self.telemetry.latency().record(core, stopwatch.elapsed());
         Ok(answer)

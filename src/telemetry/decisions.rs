@@ -1,14 +1,12 @@
 //! Decisions by domain, rule, limit and outcome.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use metrics::Counter;
 
 use super::{
     Telemetry,
+    cells::Cells,
     metrics::{BLOCKS_STARTED, DECISIONS},
 };
 use crate::{
@@ -30,70 +28,53 @@ const OVERRIDE: &str = "_override";
 
 /// The cells of one generation of rules. A series keeps counting over reloads: its labels name it.
 ///
-/// A decision adds to plain numbers that stand together; what they came to is [told](Self::tell) to the series before
+/// A decision adds to plain numbers of its core; what they came to is [told](Self::tell) to the series before
 /// anybody reads those. A handle of a series would be three pointers to follow, each into memory that no cache has
 /// where there are a hundred thousand of them, and two of them made for every limit at its first decision.
 #[derive(Debug)]
 pub struct Decisions {
     telemetry: Arc<Telemetry>,
-    /// By the limits' numbers.
-    limits: Box<[Cells]>,
-    /// By the rules' numbers: what is decided by an order's limits in the place of a rule's.
-    overrides: Box<[Cells]>,
-    /// Likewise, by those of its limits that are shadows.
-    shadow_overrides: Box<[Cells]>,
-    /// Likewise: what is decided without a limit.
-    rules: Box<[Cell]>,
-    /// Likewise: what a block refused, and what started one.
-    blocks: Box<[BlockCells]>,
+    cells: Cells,
+    /// The first number of a rule's: those of limits stand before.
+    rules_from: usize,
     unknown_domain: Counter,
 }
 
-/// What was counted and not told yet.
-#[derive(Debug, Default)]
-struct Cell(AtomicU64);
-
-/// The cells of one limit.
-#[derive(Debug, Default)]
-struct Cells {
-    accepted: Cell,
+/// What is counted of a limit.
+#[derive(Clone, Copy, Debug)]
+enum OfLimit {
+    Accepted,
     /// Would-be-refused for shadow limits.
-    refused: Cell,
+    Refused,
 }
 
-/// The cells of one rule's blocks.
-#[derive(Debug, Default)]
-struct BlockCells {
-    refused: Cell,
-    started: Cell,
+/// What is counted of a rule beside its limits.
+#[derive(Clone, Copy, Debug)]
+enum OfRule {
+    /// What an order's limits decide in the place of the rule's.
+    OverrideAccepted,
+    OverrideRefused,
+    /// Likewise, by those of its limits that are shadows.
+    ShadowOverrideAccepted,
+    ShadowOverrideRefused,
+    /// What is decided without a limit.
+    WithoutLimit,
+    /// What a block refused.
+    Blocked,
+    BlockStarted,
 }
 
-impl Cell {
-    fn add_one(&self) {
-        // Alone: nobody concludes anything about other memory from a count.
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What is not told yet, for whoever tells it: to be told once.
-    fn take(&self) -> Option<u64> {
-        // Most are zero, and a look leaves their memory to whoever counts.
-        if self.0.load(Ordering::Relaxed) == 0 { None } else { Some(self.0.swap(0, Ordering::Relaxed)) }
-    }
-}
+/// How many there are of [`OfLimit`] and of [`OfRule`].
+const PER_LIMIT: usize = OfLimit::Refused as usize + 1;
+const PER_RULE: usize = OfRule::BlockStarted as usize + 1;
 
 impl Decisions {
     /// Cells for `rules`.
     pub fn new(telemetry: Arc<Telemetry>, rules: &Rules) -> Self {
         let unknown_domain = telemetry.counter(&DECISIONS, &labels(UNKNOWN_DOMAIN, "", "", "unmatched"));
-        let decisions = Self {
-            telemetry,
-            limits: cells(rules.limit_count),
-            overrides: cells(rules.rule_count),
-            shadow_overrides: cells(rules.rule_count),
-            rules: cells(rules.rule_count),
-            blocks: cells(rules.rule_count),
-            unknown_domain,
-        };
+        let rules_from = rules.limit_count as usize * PER_LIMIT;
+        let cells = Cells::new(telemetry.cores(), rules_from + rules.rule_count as usize * PER_RULE);
+        let decisions = Self { telemetry, cells, rules_from, unknown_domain };
         if rules.limit_count <= EAGER_LIMITS {
             for domain in rules.domains.values() {
                 for rule in &domain.rules {
@@ -118,26 +99,28 @@ impl Decisions {
     }
 
     fn tell_rule(&self, domain: &Domain, rule: &Rule) {
-        let tell = |cell: &Cell, name: &str, limit: &str, outcome: &str| {
-            if let Some(count) = cell.take() {
+        let tell = |number: usize, name: &str, limit: &str, outcome: &str| {
+            if let Some(count) = self.cells.take(number) {
                 self.series(&labels(&domain.name, name, limit, outcome)).increment(count);
             }
         };
-        let tell_both = |cells: &Cells, limit: &str, shadow: bool| {
-            tell(&cells.accepted, &rule.name, limit, "accepted");
-            tell(&cells.refused, &rule.name, limit, refusal(shadow));
-        };
         for limit in &rule.limits {
-            tell_both(&self.limits[limit.id as usize], &limit.name, limit.shadow);
+            tell(of_limit(limit, OfLimit::Accepted), &rule.name, &limit.name, "accepted");
+            tell(of_limit(limit, OfLimit::Refused), &rule.name, &limit.name, refusal(limit.shadow));
         }
-        let place = rule.id as usize;
-        tell_both(&self.overrides[place], OVERRIDE, false);
-        tell_both(&self.shadow_overrides[place], OVERRIDE, true);
+        for (what, outcome) in [
+            (OfRule::OverrideAccepted, "accepted"),
+            (OfRule::OverrideRefused, refusal(false)),
+            (OfRule::ShadowOverrideAccepted, "accepted"),
+            (OfRule::ShadowOverrideRefused, refusal(true)),
+        ] {
+            tell(self.of_rule(rule, what), &rule.name, OVERRIDE, outcome);
+        }
         let unmatched = rule.id == domain.request_rule.id;
         let (name, outcome) = if unmatched { ("", "unmatched") } else { (&*rule.name, without_limit(rule.action)) };
-        tell(&self.rules[place], name, "", outcome);
-        tell(&self.blocks[place].refused, &rule.name, "", "refused");
-        if let Some(count) = self.blocks[place].started.take() {
+        tell(self.of_rule(rule, OfRule::WithoutLimit), name, "", outcome);
+        tell(self.of_rule(rule, OfRule::Blocked), &rule.name, "", "refused");
+        if let Some(count) = self.cells.take(self.of_rule(rule, OfRule::BlockStarted)) {
             let labels = [("domain", &*domain.name), ("rule", &*rule.name)];
             self.telemetry.counter(&BLOCKS_STARTED, &labels).increment(count);
         }
@@ -147,18 +130,25 @@ impl Decisions {
         self.telemetry.counter(&DECISIONS, labels)
     }
 
-    /// Counts what became of every descriptor of a request.
-    pub fn count(&self, domain: Option<&Domain>, found: &[Found<'_>], plan: &Plan<'_>, verdicts: &Verdicts) {
+    /// Counts what became of every descriptor of a request that was decided on `core`.
+    pub fn count(
+        &self,
+        core: usize,
+        domain: Option<&Domain>,
+        found: &[Found<'_>],
+        plan: &Plan<'_>,
+        verdicts: &Verdicts,
+    ) {
         let Some(domain) = domain else {
             self.unknown_domain.increment(found.len() as u64);
             return;
         };
         for (descriptor, (found, range)) in found.iter().zip(&plan.of_descriptor).enumerate() {
-            if !verdicts.gates.is_empty() && self.blocks(descriptor, found, plan, verdicts) {
+            if !verdicts.gates.is_empty() && self.blocks(core, descriptor, found, plan, verdicts) {
                 continue;
             }
             let Some(matched) = &found.matched else {
-                self.rules[domain.request_rule.id as usize].add_one();
+                self.cells.add_one(core, self.of_rule(&domain.request_rule, OfRule::WithoutLimit));
                 continue;
             };
             let rule = matched.rule;
@@ -167,44 +157,51 @@ impl Decisions {
                 // A limit that had room on a request that another refused neither accepted nor refused anything.
                 if !fits || !verdicts.refused {
                     debug_assert_eq!(shadow, plan.limits[index].shadow);
-                    self.of_limit(domain, rule, plan.limits[index], fits).add_one();
+                    self.cells.add_one(core, self.of_window(domain, rule, plan.limits[index], fits));
                 }
             }
             if range.is_empty() && (!plan.exempt || rule.action == Action::Exempt) {
-                self.rules[rule.id as usize].add_one();
+                self.cells.add_one(core, self.of_rule(rule, OfRule::WithoutLimit));
             }
         }
     }
 
     /// Counts what blocks did to a descriptor, or it to them; returns whether it was blocked.
-    fn blocks(&self, descriptor: usize, found: &Found<'_>, plan: &Plan<'_>, verdicts: &Verdicts) -> bool {
+    fn blocks(&self, core: usize, descriptor: usize, found: &Found<'_>, plan: &Plan<'_>, verdicts: &Verdicts) -> bool {
         let matched = found.matched.as_ref().map(|matched| matched.rule);
         if let Some(blocked) = plan.blocked(verdicts, descriptor) {
             let rule = matched.unwrap_or(blocked.rule);
-            self.blocks[rule.id as usize].refused.add_one();
+            self.cells.add_one(core, self.of_rule(rule, OfRule::Blocked));
             return true;
         }
         let started = plan.gates_of(verdicts, descriptor).any(|(_, gate)| matches!(gate, GateVerdict::Started(_)));
         if let (true, Some(rule)) = (started, matched) {
-            self.blocks[rule.id as usize].started.add_one();
+            self.cells.add_one(core, self.of_rule(rule, OfRule::BlockStarted));
         }
         false
     }
 
-    fn of_limit(&self, domain: &Domain, rule: &Rule, limit: &RuleLimit, fits: bool) -> &Cell {
-        // A limit that came with the request has one cell, whichever rule it replaced. Those of orders are told by
+    /// The number of what a window decided.
+    fn of_window(&self, domain: &Domain, rule: &Rule, limit: &RuleLimit, fits: bool) -> usize {
+        // A limit that came with the request has one number, whichever rule it replaced. Those of orders are told by
         // their rule alone: names that people make up on the way are no labels.
-        let cells = match (limit.id == domain.override_limit, limit.shadow) {
-            (false, _) => &self.limits[limit.id as usize],
-            (true, false) => &self.overrides[rule.id as usize],
-            (true, true) => &self.shadow_overrides[rule.id as usize],
-        };
-        if fits { &cells.accepted } else { &cells.refused }
+        match (limit.id == domain.override_limit, limit.shadow, fits) {
+            (false, _, true) => of_limit(limit, OfLimit::Accepted),
+            (false, _, false) => of_limit(limit, OfLimit::Refused),
+            (true, false, true) => self.of_rule(rule, OfRule::OverrideAccepted),
+            (true, false, false) => self.of_rule(rule, OfRule::OverrideRefused),
+            (true, true, true) => self.of_rule(rule, OfRule::ShadowOverrideAccepted),
+            (true, true, false) => self.of_rule(rule, OfRule::ShadowOverrideRefused),
+        }
+    }
+
+    fn of_rule(&self, rule: &Rule, what: OfRule) -> usize {
+        self.rules_from + rule.id as usize * PER_RULE + what as usize
     }
 }
 
-fn cells<C: Default>(count: u32) -> Box<[C]> {
-    (0..count).map(|_| C::default()).collect()
+fn of_limit(limit: &RuleLimit, what: OfLimit) -> usize {
+    limit.id as usize * PER_LIMIT + what as usize
 }
 
 /// What a limit does to whom it has no room for.

@@ -34,6 +34,11 @@ impl Latency {
         Self { cores: (0..cores.max(1)).map(|_| Cells::default()).collect() }
     }
 
+    /// How many cores have cells.
+    pub(super) fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
     /// Counts one decision made on `core`.
     pub fn record(&self, core: usize, took: Nanos) {
         let cells = &self.cores[core % self.cores.len()];

@@ -5,6 +5,7 @@
 //! [`snapshot`] does so for the counters that are kept over a restart.
 //! Labels come from rule files, never from requests.
 
+mod cells;
 pub mod decisions;
 pub mod events;
 pub mod latency;
@@ -51,6 +52,11 @@ impl Telemetry {
             metrics::Kind::Gauge => self.recorder.describe_gauge(metric.name.into(), None, help),
             metrics::Kind::Histogram | metrics::Kind::Info => {}
         }
+    }
+
+    /// How many cores decide.
+    fn cores(&self) -> usize {
+        self.latency.cores()
     }
 
     /// The cell of one series; the same labels always give the same cell.
