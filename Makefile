@@ -23,6 +23,7 @@ test: $(ENVOY) curl valgrind ## run every test, the ones with a real Envoy too (
 	$(CARGO) test --profile checked --doc
 	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
 	$(PYTHON) examples/envoy/demo --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
+	$(PYTHON) benches/run --quick --check --tallygate $${CARGO_TARGET_DIR:-target}/checked/tallygate
 	$(MAKE) fuzz
 
 # Sees that there is a program, $(1), which the Debian packages $(2) bring. A fresh machine has no list of packages yet.

@@ -3,10 +3,7 @@
 use std::{
     future::{Future, pending},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,18 +13,16 @@ use h2::{Ping, PingPong, RecvStream, server, server::SendResponse};
 use http::Request;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Notify, watch},
     time::{sleep, timeout},
 };
-use tonic::service::Routes;
 
 use super::{
     call,
+    client::Client,
+    decide::Decide,
     events::Events,
-    message::Room,
-    settings::Settings,
+    seat::Seat,
     turn::{First, Turns},
-    unary::{Decide, Desk},
     wire::{Heard, Wire},
 };
 use crate::bounds;
@@ -39,22 +34,6 @@ const PREFACE_BYTES: u64 = 24 + 9;
 /// Calls that a connection keeps room for (some 300 bytes each): as many as come at once where much is going on. More than
 /// that come after a stall.
 const ACCEPTED_KEPT: usize = 64;
-
-/// What all connections of one core share. One a core, so that counting its references stays within the core.
-pub(super) struct Seat<D, E> {
-    pub core: usize,
-    pub decide: Arc<D>,
-    pub events: Arc<E>,
-    pub routes: Routes,
-    pub settings: Settings,
-    pub room: Room,
-    /// Connections of this core that have asked for a decision.
-    pub working: Arc<AtomicUsize>,
-    /// The core has too much to do: the next connection that asks is told to go. The busiest is the likeliest to.
-    pub sheds: Arc<AtomicBool>,
-    /// Turns true when the server stops.
-    pub drain: watch::Receiver<bool>,
-}
 
 /// HTTP/2 as it is spoken here.
 fn h2() -> server::Builder {
@@ -80,7 +59,7 @@ where
     let wire = Wire::new(socket);
     let heard = wire.heard();
     let mut drain = seat.drain.clone();
-    let client = Arc::new(Client { seat: seat.clone(), works: AtomicBool::new(false), shed: Notify::new() });
+    let client = Arc::new(Client::of(seat.clone()));
     let mut end = pin!(async {
         tokio::select! {
             () = silence(&heard, seat.settings.preface_deadline) => {
@@ -88,7 +67,7 @@ where
                 End::Now
             }
             () = sleep(age(seat.settings.age_max, number)) => End::Within(seat.settings.age_grace),
-            () = client.shed.notified() => {
+            () = client.told_to_go() => {
                 seat.events.moved(seat.core);
                 End::Within(seat.settings.age_grace)
             }
@@ -172,60 +151,6 @@ async fn keep_alive(pings: Option<PingPong>, heard: &Heard) {
         if heard.bytes() == before && timeout(bounds::KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await.is_err() {
             return;
         }
-    }
-}
-
-/// The other end of one connection.
-pub(super) struct Client<D, E> {
-    pub(super) seat: Arc<Seat<D, E>>,
-    /// It has asked for a decision.
-    works: AtomicBool,
-    /// It shall go and come back to another core.
-    shed: Notify,
-}
-
-impl<D, E> Client<D, E> {
-    /// A decision is asked for.
-    pub(super) fn asks(&self) {
-        if !self.works.load(Relaxed) && !self.works.swap(true, Relaxed) {
-            self.seat.working.fetch_add(1, Relaxed);
-        }
-        if self.seat.sheds.load(Relaxed) && self.seat.sheds.swap(false, Relaxed) {
-            self.shed.notify_one();
-        }
-    }
-}
-
-impl<D, E> Drop for Client<D, E> {
-    fn drop(&mut self) {
-        if *self.works.get_mut() {
-            self.seat.working.fetch_sub(1, Relaxed);
-        }
-    }
-}
-
-impl<D: Decide, E: Events> Desk for Client<D, E> {
-    type Decide = D;
-    type Events = E;
-
-    fn decide(&self) -> &Arc<D> {
-        &self.seat.decide
-    }
-
-    fn core(&self) -> usize {
-        self.seat.core
-    }
-
-    fn events(&self) -> &E {
-        &self.seat.events
-    }
-
-    fn room(&self) -> &Room {
-        &self.seat.room
-    }
-
-    fn message_deadline(&self) -> Duration {
-        self.seat.settings.message_deadline
     }
 }
 

@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use super::{
-    connection::{self, Seat},
+    connection,
+    decide::Decide,
     events::{Events, TurnedAway},
-    unary::Decide,
+    seat::Seat,
     wire::Accepted,
 };
 use crate::bounds::DEALT_MAX;

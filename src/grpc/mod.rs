@@ -11,37 +11,45 @@
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
 //! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
+//! | `seat`, `client` | what the connections of a core share; the other end of one |
 //! | `call` | one call on its stream: answered at once, or by a task of its own |
-//! | [`unary`], `message`, `reply` | its message in, its answer out |
+//! | `unary`, `received`, `message`, `reply` | ours: its message in, its answer out |
+//! | `others` | those of tonic's services |
+//! | [`decide`] | whoever decides, as the server sees it |
 //! | [`health`] | what is told to health checks |
 //! | [`events`], [`settings`] | what is told to the caller; what may be set |
 
 pub mod codec;
+pub mod decide;
 pub mod events;
 pub mod health;
 pub mod listen;
 pub mod server;
 pub mod service;
 pub mod settings;
-pub mod unary;
 
 mod accept;
 mod call;
+mod client;
 mod connection;
 mod core;
 mod deal;
 mod message;
+mod others;
+mod received;
 mod reply;
+mod seat;
 mod turn;
+mod unary;
 mod wire;
 
 pub use self::core::CoreError;
+pub use decide::{Answered, Decide, Decided, Failure};
 pub use events::{Events, Silent, TurnedAway};
 pub use health::Health;
 pub use listen::{Address, Listener};
 pub use server::{Service, run};
 pub use settings::Settings;
-pub use unary::{Answered, Decide, Decided, Failure};
 
 /// What `proto/` says, generated. The server itself reads and writes the messages by hand, in [`codec`].
 #[allow(missing_debug_implementations, clippy::pedantic, reason = "generated")]

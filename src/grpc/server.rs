@@ -10,14 +10,14 @@ use tonic::service::Routes;
 
 use super::{
     accept::accept,
-    connection::Seat,
     core::{Core, CoreError},
+    decide::Decide,
     events::Events,
     health::Health,
     listen::Listener,
     message::Room,
+    seat::Seat,
     settings::Settings,
-    unary::Decide,
 };
 
 /// How much longer than the grace a core may take to end: for its thread to be scheduled on a machine that is busy.

@@ -8,8 +8,8 @@ use tonic::Code;
 
 use super::{
     codec::{Answer, receive},
+    decide::{Answered, Decide, Decided, Failure},
     events::{Events, TurnedAway},
-    unary::{Answered, Decide, Decided, Failure},
 };
 use crate::{
     charge::{Charges, Verdicts},

@@ -2,21 +2,24 @@
 
 use std::{
     io,
-    pin::Pin,
-    task::{Context, Poll},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
+    sync::watch,
     time::Instant,
 };
 
 use super::*;
 use crate::grpc::{
+    decide::Decided,
     events::Silent,
     health::Health,
-    unary::{Decided, PATH},
+    message::Room,
+    settings::Settings,
+    unary::PATH,
 };
 
 #[tokio::test]

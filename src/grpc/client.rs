@@ -1,0 +1,48 @@
+//! The other end of one connection: whether it works, and whether it shall go.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use tokio::sync::Notify;
+
+use super::seat::Seat;
+
+/// The other end of one connection.
+pub(super) struct Client<D, E> {
+    pub seat: Arc<Seat<D, E>>,
+    /// It has asked for a decision.
+    works: AtomicBool,
+    /// It shall go and come back to another core.
+    shed: Notify,
+}
+
+impl<D, E> Client<D, E> {
+    pub(super) fn of(seat: Arc<Seat<D, E>>) -> Self {
+        Self { seat, works: AtomicBool::new(false), shed: Notify::new() }
+    }
+
+    /// A decision is asked for.
+    pub(super) fn asks(&self) {
+        if !self.works.load(Relaxed) && !self.works.swap(true, Relaxed) {
+            self.seat.working.fetch_add(1, Relaxed);
+        }
+        if self.seat.sheds.load(Relaxed) && self.seat.sheds.swap(false, Relaxed) {
+            self.shed.notify_one();
+        }
+    }
+
+    /// Waits until it shall go.
+    pub(super) async fn told_to_go(&self) {
+        self.shed.notified().await;
+    }
+}
+
+impl<D, E> Drop for Client<D, E> {
+    fn drop(&mut self) {
+        if *self.works.get_mut() {
+            self.seat.working.fetch_sub(1, Relaxed);
+        }
+    }
+}
