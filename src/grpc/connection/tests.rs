@@ -13,14 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::grpc::{
-    decide::Decided,
-    events::Silent,
-    health::Health,
-    message::Room,
-    settings::Settings,
-    unary::PATH,
-};
+use crate::grpc::{decide::Decided, events::Silent, health::Health, message::Room, settings::Settings, unary::PATH};
 
 #[tokio::test]
 async fn an_answer_is_one_write() {
