@@ -21,7 +21,7 @@
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
-//! | 5 | clock, telemetry, text |
+//! | 5 | clock, huge_pages, telemetry, text |
 //! | 4 | render |
 //! | 3 | decision |
 //! | 2 | rules, charge |
@@ -59,6 +59,8 @@ pub mod grpc;
 pub mod health;
 #[cfg(feature = "serve")]
 pub mod http;
+#[cfg(feature = "serve")]
+pub mod huge_pages;
 #[cfg(feature = "serve")]
 pub mod live;
 #[cfg(feature = "serve")]

@@ -48,7 +48,6 @@ fn a_question_in_our_words_is_the_same_bytes_as_in_the_official_ones() {
 #[test]
 fn an_answer_in_our_words_is_read_in_the_official_ones() {
     let limit = RuleLimit {
-        id: 0,
         name: "per-minute".into(),
         written_name: Some(NameId(0)),
         limit: Limit { count: 120, window: Window::Length(Nanos::from_secs(60)), algorithm: Algorithm::FixedWindow },

@@ -33,7 +33,7 @@ fn shown(target: &Target, usage: &Usage<'_>) -> Value {
     json!({
         "domain": target.domain,
         "descriptor": target.descriptor(),
-        "rule": usage.rule.name,
+        "rule": &*usage.rule.name,
         "overridden": usage.overridden,
         "windows": usage.windows.iter().map(|window| shown_window(window, usage.rule.mode)).collect::<Vec<_>>(),
         "blocked": usage.blocked_secs.map(|secs| json!({"retry_after": secs})),

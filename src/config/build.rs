@@ -21,8 +21,8 @@ use crate::{
     bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
-        Action, Block, Counted, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex, RuleLimit,
-        Rules, blocks, identity::window_salt,
+        Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex,
+        RuleLimit, Rules, blocks, identity::window_salt,
     },
     units::Nanos,
 };
@@ -44,8 +44,8 @@ pub(super) struct Build<'b> {
     limit_names: HashMap<Box<str>, NameId>,
     /// What windows are called, each name once.
     window_names: HashSet<Arc<str>>,
-    /// How rules count, each way once.
-    ways_to_count: HashSet<Arc<[Counted]>>,
+    /// What rules count, each kind once.
+    kinds_of_counting: HashSet<Arc<Counting>>,
     /// Rules so far, values of lists and what `extends` adds counted each.
     weight: usize,
 }
@@ -81,9 +81,9 @@ impl<'b> Build<'b> {
         report: &'b mut Report,
         defaults: DomainDefaults,
     ) -> Self {
-        let (window_names, ways_to_count) = (HashSet::new(), HashSet::new());
+        let (window_names, kinds_of_counting) = (HashSet::new(), HashSet::new());
         let (rules, limit_names) = (Rules::default(), HashMap::new());
-        Self { drafts, looks, report, defaults, rules, limit_names, window_names, ways_to_count, weight: 0 }
+        Self { drafts, looks, report, defaults, rules, limit_names, window_names, kinds_of_counting, weight: 0 }
     }
 
     pub(super) fn domain(&mut self, draft: &DomainDraft) {
@@ -224,17 +224,21 @@ impl<'b> Build<'b> {
         }
         let prefix = if limits.classic { IPV6_PREFIX_CLASSIC } else { IPV6_PREFIX };
         part.replaced.extend(limits.replaces.iter().cloned());
+        let first_limit = self.rules.limit_count;
+        let counting =
+            Counting { limits: self.limits(&limits, mode, part), counted: self.counted(&here.levels, prefix) };
+        self.rules.limit_count += number(counting.limits.len());
         Rule {
             id: next(&mut self.rules.rule_count),
-            name: here.name.clone(),
+            first_limit,
+            name: (*here.name).into(),
             place: Place { file: self.report.file(draft.spot), line: draft.spot.line },
             action,
-            limits: self.limits(&limits, mode, part),
             mode,
             overdraw: settings.overdraw.unwrap_or(false),
             on_exceed: if action == Action::Limits { self.block(draft, here, part) } else { None },
             blocked_as: Vec::new(),
-            counted: self.counted(&here.levels, prefix),
+            counting: shared(&mut self.kinds_of_counting, counting),
             replaces: limits.replaces.iter().map(|(_, name)| self.limit_name(name)).collect(),
             expose: here.look.expose.unwrap_or_default(),
             report: here.look.report.unwrap_or_default(),
@@ -279,8 +283,7 @@ impl<'b> Build<'b> {
                 self.limit_name(name)
             });
             compiled.push(RuleLimit {
-                id: next(&mut self.rules.limit_count),
-                name: shared(&mut self.window_names, one.called()),
+                name: self.window_name(one.called()),
                 written_name,
                 limit: one.limit.clone(),
                 shadow,
@@ -290,9 +293,12 @@ impl<'b> Build<'b> {
         compiled.into()
     }
 
-    fn counted(&mut self, levels: &[DraftId], prefix: u8) -> Arc<[Counted]> {
-        let counted: SmallVec<[Counted; 4]> = levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect();
-        shared(&mut self.ways_to_count, &counted)
+    fn counted(&self, levels: &[DraftId], prefix: u8) -> Box<[Counted]> {
+        levels.iter().map(|id| counted(&self.drafts[id.0], prefix)).collect()
+    }
+
+    fn window_name(&mut self, name: &str) -> Arc<str> {
+        Arc::clone(self.window_names.get_or_insert_with(name, |name| name.into()))
     }
 
     fn limit_name(&mut self, name: &str) -> NameId {
@@ -303,25 +309,18 @@ impl<'b> Build<'b> {
     fn request_rule(&mut self, look: Look) -> Rule {
         let limit = Limit { count: 0, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
         let salt = window_salt(&limit, false);
-        let placeholder = RuleLimit {
-            id: next(&mut self.rules.limit_count),
-            name: "request".into(),
-            written_name: None,
-            limit,
-            shadow: false,
-            salt,
-        };
+        let placeholder = RuleLimit { name: "request".into(), written_name: None, limit, shadow: false, salt };
         Rule {
             id: next(&mut self.rules.rule_count),
+            first_limit: next(&mut self.rules.limit_count),
             name: REQUEST_RULE.into(),
             place: Place { file: "".into(), line: 0 },
             action: Action::Limits,
-            limits: [placeholder].into(),
             mode: Mode::Enforce,
             overdraw: false,
             on_exceed: None,
             blocked_as: Vec::new(),
-            counted: Arc::default(),
+            counting: Arc::new(Counting { limits: [placeholder].into(), counted: Box::default() }),
             replaces: Box::default(),
             expose: look.expose.unwrap_or_default(),
             report: look.report.unwrap_or_default(),
@@ -400,16 +399,8 @@ fn counted(level: &Draft, prefix: u8) -> Counted {
 }
 
 /// The one of `all` that is equal.
-fn shared<T: ?Sized + Eq + Hash>(all: &mut HashSet<Arc<T>>, one: &T) -> Arc<T>
-where
-    Arc<T>: for<'t> From<&'t T>,
-{
-    if let Some(known) = all.get(one) {
-        return Arc::clone(known);
-    }
-    let new = Arc::from(one);
-    all.insert(Arc::clone(&new));
-    new
+fn shared<T: Eq + Hash>(all: &mut HashSet<Arc<T>>, one: T) -> Arc<T> {
+    Arc::clone(all.get_or_insert(Arc::new(one)))
 }
 
 fn next(counter: &mut u32) -> u32 {

@@ -16,12 +16,10 @@ const OVERRIDE: Shape = Shape { name: "an override", keys: &["limits"], unavaila
 
 /// Reads `{"limits": [...]}`, which may be JSON or any other YAML; the list is that of a rule.
 ///
-/// The limits go by the number `id`.
-///
 /// # Errors
 ///
 /// What is wrong with it, all of it in one line.
-pub fn override_limits(text: &str, id: u32) -> Result<OverrideLimits, String> {
+pub fn override_limits(text: &str) -> Result<OverrideLimits, String> {
     let mut report = Report::default();
     let file = report.add_file("limits".into());
     let documents = yaml::documents(file, text.as_bytes(), &mut report);
@@ -33,8 +31,8 @@ pub fn override_limits(text: &str, id: u32) -> Result<OverrideLimits, String> {
         return Err("an override needs at least one limit, for example \"5000/minute\"".to_owned());
     }
     let compiled = OverrideLimits {
-        enforced: compile(&list, Mode::Enforce, id, &mut report),
-        shadow: compile(&list, Mode::Shadow, id, &mut report),
+        enforced: compile(&list, Mode::Enforce, &mut report),
+        shadow: compile(&list, Mode::Shadow, &mut report),
     };
     if report.failed() {
         let said: Vec<String> = report
@@ -55,7 +53,7 @@ pub fn duration(text: &str) -> Option<Nanos> {
     }
 }
 
-fn compile(limits: &Limits, mode: Mode, id: u32, report: &mut Report) -> Box<[RuleLimit]> {
+fn compile(limits: &Limits, mode: Mode, report: &mut Report) -> Box<[RuleLimit]> {
     let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
     for one in &limits.list {
         let shadow = one.is_shadow(mode);
@@ -64,7 +62,7 @@ fn compile(limits: &Limits, mode: Mode, id: u32, report: &mut Report) -> Box<[Ru
             report.error(one.spot, format!("two limits are for the same window, or both called `{}`", one.called()));
         }
         let name = one.called().into();
-        compiled.push(RuleLimit { id, name, written_name: None, limit: one.limit.clone(), shadow, salt });
+        compiled.push(RuleLimit { name, written_name: None, limit: one.limit.clone(), shadow, salt });
     }
     compiled.into()
 }
@@ -75,9 +73,9 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_in_a_rule() {
-        let limits = override_limits(r#"{"limits": ["5000/minute", {"rate": "20/s", "mode": "shadow"}]}"#, 7).unwrap();
-        let said: Vec<_> = limits.enforced.iter().map(|it| (&*it.name, it.limit.count, it.shadow, it.id)).collect();
-        assert_eq!(said, [("minute", 5_000, false, 7), ("second", 20, true, 7)]);
+        let limits = override_limits(r#"{"limits": ["5000/minute", {"rate": "20/s", "mode": "shadow"}]}"#).unwrap();
+        let said: Vec<_> = limits.enforced.iter().map(|it| (&*it.name, it.limit.count, it.shadow)).collect();
+        assert_eq!(said, [("minute", 5_000, false), ("second", 20, true)]);
         assert!(limits.shadow.iter().all(|it| it.shadow));
         assert_ne!(limits.shadow[0].salt, limits.enforced[0].salt);
     }
@@ -93,7 +91,7 @@ mod tests {
             (r#"{"limit": ["5/minute"]}"#, "limit"),
             ("", "at least one limit"),
         ] {
-            let error = override_limits(text, 0).unwrap_err();
+            let error = override_limits(text).unwrap_err();
             assert!(error.contains(said) && !error.contains('\n'), "{text}: {error}");
         }
     }

@@ -43,17 +43,18 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
         if let Some(matched) = &found.matched
             && !plan.exempt
         {
-            let kept = |limit: &&RuleLimit| !limit.written_name.is_some_and(|name| replaced.contains(&name));
+            let kept = |limit: &RuleLimit| !limit.written_name.is_some_and(|name| replaced.contains(&name));
             // Those that clients see come first: the charges of one role stand together.
             for shadow in [false, true] {
-                for limit in matched.limits.as_slice().iter().filter(|limit| limit.shadow == shadow).filter(kept) {
+                let limits = (0..).zip(matched.limits.as_slice());
+                for (place, limit) in limits.filter(|(_, limit)| limit.shadow == shadow && kept(limit)) {
                     plan.charges.list.push(Charge {
                         key: CounterKey(counter_name(matched.key, limit.salt)),
                         limit: &limit.limit,
                         ask: request.ask_of(descriptor),
                         role: role(matched, limit),
                         descriptor: index,
-                        group: limit.id,
+                        group: matched.numbers.at(place),
                     });
                     plan.limits.push(limit);
                 }

@@ -147,7 +147,7 @@ impl Book {
         let set = state.rules()?;
         let domain = domain_of(&set, &about)?;
         limited(domain, &about, shared)?;
-        let compiled = override_limits(limits, domain.override_limit).map_err(Refusal::Limits)?;
+        let compiled = override_limits(limits).map_err(Refusal::Limits)?;
         if !compiled.suit(domain) {
             return Err(Refusal::Limits("the domain has `count_denied`: its limits are fixed windows".to_owned()));
         }
@@ -326,9 +326,9 @@ pub(super) fn limited(domain: &Domain, about: &About, shared: bool) -> Result<()
     if rule.action != Action::Limits && !below {
         return Err(Refusal::NoLimit);
     }
-    let is_shared = rule.counted.iter().any(|counted| matches!(counted, Counted::Shared(_)));
+    let is_shared = rule.counted().iter().any(|counted| matches!(counted, Counted::Shared(_)));
     if is_shared && !shared {
-        return Err(Refusal::Shared { rule: rule.name.clone() });
+        return Err(Refusal::Shared { rule: rule.name.as_str().into() });
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(super) fn generation(set: Arc<RuleSet>, standing: &Standing, hash_key: &Hash
     let mut force = Force { rules: &set.rules, hash_key, orders: HashMap::new() };
     for order in &standing.overrides {
         let instead = |domain: &Domain| {
-            let limits = override_limits(&order.limits, domain.override_limit).ok()?;
+            let limits = override_limits(&order.limits).ok()?;
             limits.suit(domain).then(|| Override { until: order.until, limits: Arc::new(limits) })
         };
         force.order(&order.about, |domain, at| at.instead = instead(domain));

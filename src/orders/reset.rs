@@ -18,8 +18,8 @@ use crate::{
     limit::Counter,
     request::{Entry, Request, RequestLimit},
     rules::{
-        Domain, Orders,
-        find::{Found, Limits},
+        Domain, Orders, Rule,
+        find::{Found, LimitNumbers, Limits},
         identity::HashKey,
     },
     store::{Store, memory::Emptied},
@@ -119,7 +119,8 @@ fn all_ways<'r>(
     let now_counted = domain.find_under(orders, now, entries, None, hash_key);
     let mut by_rule = now_counted.clone();
     if let Some(matched) = &mut by_rule.matched {
-        matched.limits = Limits::Rule(&matched.rule.limits);
+        matched.limits = Limits::Rule(matched.rule.limits());
+        matched.numbers = LimitNumbers::of(matched.rule);
     }
     let brought = |unit| {
         let limit = RequestLimit { requests_per_unit: 1, unit, unit_multiplier: None };
@@ -152,7 +153,7 @@ fn forgettable(resets: &[ResetOrder], domain: &Domain, now: Timestamp) -> Option
 /// How long any counter or block of a domain may matter.
 fn longest_memory(domain: &Domain, now: Timestamp) -> Nanos {
     let full = Counter { used: u64::MAX, rest: 0, time: now };
-    let limits = domain.rules.iter().flat_map(|rule| &rule.limits);
+    let limits = domain.rules.iter().flat_map(Rule::limits);
     let counters = limits.map(|limit| limit.limit.forgotten_at(limit.limit.take(full, now, 0)).since(now));
     let blocks = domain.rules.iter().filter_map(|rule| rule.on_exceed).map(|block| block.length);
     counters.chain(blocks).max().unwrap_or(Nanos::ZERO)

@@ -60,7 +60,7 @@ impl Register {
                 };
                 let entries = entries.iter().map(|entry| (entry.key.into(), entry.value.into())).collect();
                 let about = About { domain: domain.into(), entries, prefix };
-                let started = Started { about, rule: matched.rule.name.clone(), until: now.plus(rest) };
+                let started = Started { about, rule: matched.rule.name.as_str().into(), until: now.plus(rest) };
                 self.add(CounterKey(gate.key), started, now);
             }
         }

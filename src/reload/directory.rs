@@ -64,6 +64,12 @@ impl Fingerprint {
 }
 
 impl Reading {
+    /// The size of all files together.
+    pub fn bytes(&self) -> usize {
+        let lists = self.lists.values().flatten();
+        self.files.iter().map(|file| &file.text).chain(lists).map(Vec::len).sum()
+    }
+
     /// Equal for equal names and texts, on every replica.
     pub fn hash(&self) -> String {
         use std::hash::Hasher as _;

@@ -68,16 +68,16 @@ impl Scene {
 
     /// Adds a window.
     pub fn window(mut self, name: &str, count: u64, length: Nanos, stand: Stand) -> Self {
-        let mut limits = std::mem::take(&mut self.rule.limits).into_vec();
+        let counting = Arc::make_mut(&mut self.rule.counting);
+        let mut limits = std::mem::take(&mut counting.limits).into_vec();
         limits.push(RuleLimit {
-            id: 0,
             name: name.into(),
             written_name: None,
             limit: Limit { count, window: Window::Length(length), algorithm: Algorithm::FixedWindow },
             shadow: false,
             salt: 0,
         });
-        self.rule.limits = limits.into();
+        counting.limits = limits.into();
         self.stands.push(stand);
         self
     }
@@ -113,7 +113,7 @@ impl Scene {
     }
 
     pub fn decision(&self) -> Decision<'_> {
-        let figures = self.rule.limits.iter().zip(&self.stands).map(|(limit, stand)| Figure {
+        let figures = self.rule.limits().iter().zip(&self.stands).map(|(limit, stand)| Figure {
             limit,
             used: stand.used,
             available: stand.available,
@@ -165,15 +165,15 @@ impl Scene {
 fn bare_rule(name: &str) -> Rule {
     Rule {
         id: 0,
+        first_limit: 0,
         name: name.into(),
         place: Place { file: "".into(), line: 1 },
         action: Action::Limits,
-        limits: Box::default(),
         mode: Mode::Enforce,
         overdraw: false,
         on_exceed: None,
         blocked_as: Vec::new(),
-        counted: Arc::default(),
+        counting: Arc::default(),
         replaces: Box::default(),
         expose: Expose::Always,
         report: Report::Nearest,

@@ -57,7 +57,7 @@ pub(super) fn gates<'r>(
     for ((depth, levels), &rule) in (1..).zip(1..).zip(path) {
         for counted in &rule.blocked_as {
             let name = descriptor_key(hash_key, &domain.name, &entries[..depth], counted);
-            let starting = own.and_then(|own| own.rule.on_exceed.filter(|_| own.rule.counted.starts_with(counted)));
+            let starting = own.and_then(|own| own.rule.on_exceed.filter(|_| own.rule.counted().starts_with(counted)));
             let starts = starting.filter(|block| block.levels == Some(levels)).map(|block| block.length);
             let key = counter_name(name, BEGINNING_BLOCK_SALT) ^ ordered.mark(depth);
             gates.push(gate(key, rule, Reach::Beginning(depth), starts));
@@ -81,13 +81,13 @@ pub fn connect(rules: &mut [Rule]) -> bool {
     let mut any = false;
     let mut above: Vec<usize> = Vec::new();
     for index in 0..rules.len() {
-        above.truncate(rules[index].counted.len().saturating_sub(1));
+        above.truncate(rules[index].counted().len().saturating_sub(1));
         above.push(index);
         let Some(block) = rules[index].on_exceed else { continue };
         any = true;
         let Some(levels) = block.levels.map(|levels| levels as usize) else { continue };
         let Some(&end) = levels.checked_sub(1).and_then(|last| above.get(last)) else { continue };
-        let counted: Box<[Counted]> = rules[index].counted[..levels].into();
+        let counted: Box<[Counted]> = rules[index].counted()[..levels].into();
         if !rules[end].blocked_as.contains(&counted) {
             rules[end].blocked_as.push(counted);
         }

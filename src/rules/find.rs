@@ -22,6 +22,7 @@ pub struct Match<'r> {
     /// Names the descriptor as its rule counts it; its windows' counters derive from it.
     pub key: u128,
     pub limits: Limits<'r>,
+    pub numbers: LimitNumbers,
     /// The request brought its own limit, and it is in `limits`: they are enforced, whatever the rule's mode.
     pub limited_by_request: bool,
     /// An order put `limits` in the place of the rule's.
@@ -35,6 +36,33 @@ pub enum Limits<'r> {
     Rule(&'r [RuleLimit]),
     /// Made for this request, from the limit that came with it.
     Request(Box<[RuleLimit]>),
+}
+
+/// Which numbers the windows of a [`Match`] go by.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitNumbers {
+    /// So many at the beginning are the rule's own, whose numbers begin here.
+    own: u32,
+    first: u32,
+    /// What all others go by.
+    others: u32,
+}
+
+impl LimitNumbers {
+    /// Those of windows that are all `rule`'s own.
+    pub fn of(rule: &Rule) -> Self {
+        Self { own: u32::MAX, first: rule.first_limit, others: 0 }
+    }
+
+    /// Those of windows of which none is a rule's.
+    fn all(number: u32) -> Self {
+        Self { own: 0, first: 0, others: number }
+    }
+
+    /// The number over all domains of the window at `place`.
+    pub fn at(self, place: u32) -> u32 {
+        if place < self.own { self.first + place } else { self.others }
+    }
 }
 
 impl Match<'_> {
@@ -98,13 +126,13 @@ impl Domain {
             None => Ordered::default(),
         };
         let mark = ordered.mark(entries.len());
-        let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, &rule.counted) ^ mark;
+        let key = |rule: &Rule| descriptor_key(hash_key, &self.name, entries, rule.counted()) ^ mark;
         let matched = match (rule, asked) {
             (Some(rule), asked) => Some(self.matched(rule, key(rule), asked, &ordered)),
             (None, Some(asked)) if !entries.is_empty() => {
                 let rule = &self.request_rule;
-                let limits = Limits::Request([asked].into());
-                Some(Match { rule, key: key(rule), limits, limited_by_request: true, overridden: false })
+                let (limits, numbers) = (Limits::Request([asked].into()), LimitNumbers::of(rule));
+                Some(Match { rule, key: key(rule), limits, numbers, limited_by_request: true, overridden: false })
             }
             (None, _) => None,
         };
@@ -118,12 +146,16 @@ impl Domain {
     /// `rule` with the windows that decide: an order's before the request's, those before its own.
     fn matched<'r>(&'r self, rule: &'r Rule, key: u128, asked: Option<RuleLimit>, ordered: &Ordered<'r>) -> Match<'r> {
         if let Some(limits) = ordered.limits(rule.mode).filter(|_| rule.action == Action::Limits) {
-            return Match { rule, key, limits: Limits::Rule(limits), limited_by_request: false, overridden: true };
+            let (limits, numbers) = (Limits::Rule(limits), LimitNumbers::all(self.override_limit));
+            return Match { rule, key, limits, numbers, limited_by_request: false, overridden: true };
         }
         let windows = asked.and_then(|asked| self.limits_with(rule, asked));
         let limited_by_request = windows.is_some();
-        let limits = windows.map_or(Limits::Rule(&rule.limits), Limits::Request);
-        Match { rule, key, limits, limited_by_request, overridden: false }
+        let (limits, numbers) = match windows {
+            Some((limits, numbers)) => (Limits::Request(limits), numbers),
+            None => (Limits::Rule(rule.limits()), LimitNumbers::of(rule)),
+        };
+        Match { rule, key, limits, numbers, limited_by_request, overridden: false }
     }
 
     /// The rule that `entries` match: level by level, the first choice at each is final, and the rule must be exactly as
@@ -146,26 +178,29 @@ impl Domain {
     }
 
     /// The windows of `rule` with the one `asked` for applied; None where they stay as they are.
-    fn limits_with(&self, rule: &Rule, asked: RuleLimit) -> Option<Box<[RuleLimit]>> {
+    fn limits_with(&self, rule: &Rule, asked: RuleLimit) -> Option<(Box<[RuleLimit]>, LimitNumbers)> {
+        let number = self.request_rule.first_limit;
         match (self.request_limits, rule.action) {
             (RequestLimits::Ignore, _) | (_, Action::Exempt) | (RequestLimits::AtMost, Action::Deny) => None,
-            (RequestLimits::Use, _) => Some([asked].into()),
-            (RequestLimits::AtMost, _) => at_most(rule, asked),
+            (RequestLimits::Use, _) => Some(([asked].into(), LimitNumbers::all(number))),
+            (RequestLimits::AtMost, _) => {
+                let own = u32::try_from(rule.limits().len()).unwrap_or(u32::MAX);
+                Some((at_most(rule, asked)?, LimitNumbers { own, first: rule.first_limit, others: number }))
+            }
         }
     }
 
     /// The window that `asked` means, enforced; None where it means none.
     ///
-    /// It goes by the number and name of the request rule's own window, which exists for nothing else.
+    /// It goes by the name of the request rule's own window, which exists for nothing else.
     fn request_window(&self, asked: RequestLimit) -> Option<RuleLimit> {
-        let placeholder = self.request_rule.limits.first()?;
+        let placeholder = self.request_rule.limits().first()?;
         let limit = Limit {
             count: u64::from(asked.requests_per_unit),
             window: Window::Length(window_length(asked)?),
             algorithm: Algorithm::FixedWindow,
         };
         Some(RuleLimit {
-            id: placeholder.id,
             name: placeholder.name.clone(),
             written_name: None,
             salt: window_salt(&limit, false),
@@ -178,17 +213,17 @@ impl Domain {
 /// The rule's windows with `asked` beside them; where one has the same counter, the smaller number holds. None where
 /// that changes nothing.
 fn at_most(rule: &Rule, asked: RuleLimit) -> Option<Box<[RuleLimit]>> {
-    let same = rule.limits.iter().position(|own| own.salt == asked.salt && !own.shadow);
+    let same = rule.limits().iter().position(|own| own.salt == asked.salt && !own.shadow);
     match same {
         // A quota window refuses less than an enforced one of the same number, so there it does change something.
-        Some(place) if rule.mode == Mode::Enforce && rule.limits[place].limit.count <= asked.limit.count => None,
+        Some(place) if rule.mode == Mode::Enforce && rule.limits()[place].limit.count <= asked.limit.count => None,
         Some(place) => {
-            let mut limits = rule.limits.clone();
+            let mut limits: Box<[RuleLimit]> = rule.limits().into();
             let count = &mut limits[place].limit.count;
             *count = asked.limit.count.min(*count);
             Some(limits)
         }
-        None => Some(rule.limits.iter().cloned().chain([asked]).collect()),
+        None => Some(rule.limits().iter().cloned().chain([asked]).collect()),
     }
 }
 

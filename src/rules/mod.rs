@@ -14,8 +14,13 @@ pub mod pattern;
 pub mod value;
 pub mod values;
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hash::{Hash, Hasher},
+    hint::black_box,
+    sync::Arc,
+};
 
+use compact_str::CompactString;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
@@ -42,7 +47,7 @@ impl Rules {
     /// How many rules and limits the files give, for people: without those that stand in for limits of requests.
     pub fn given(&self) -> (usize, usize) {
         let rules = || self.domains.values().flat_map(|domain| &domain.rules);
-        (rules().count(), rules().map(|rule| rule.limits.len()).sum())
+        (rules().count(), rules().map(|rule| rule.limits().len()).sum())
     }
 }
 
@@ -88,6 +93,8 @@ pub struct RuleIndex(pub u32);
 pub struct Rule {
     /// Its number over all domains.
     pub id: u32,
+    /// The number of its first window over all domains; those of the others follow.
+    pub first_limit: u32,
     /// The place of its response in the list that `render` answers from.
     pub response: u32,
     pub action: Action,
@@ -96,17 +103,14 @@ pub struct Rule {
     pub overdraw: bool,
     pub expose: Expose,
     pub report: Report,
-    /// Its windows, in the order they were written; empty unless the action is [`Action::Limits`].
-    pub limits: Box<[RuleLimit]>,
-    /// How each of its levels is counted, outermost first; as many as the rule is deep. Rules that count alike share it:
-    /// what many rules share stays in the caches.
-    pub counted: Arc<[Counted]>,
-    /// What operators see: in headers, metrics, metadata and logs. Unique in the domain.
-    pub name: Box<str>,
-    /// Names of the limits that are dropped from a request which this rule matches.
-    pub replaces: Box<[NameId]>,
+    /// Rules that count alike share it: what many rules share stays in the caches.
+    pub counting: Arc<Counting>,
+    /// What operators see: in headers, metrics, metadata and logs. Unique in the domain. One of up to 24 bytes stands here.
+    pub name: CompactString,
     /// Returned as dynamic metadata where the descriptor passes.
     pub metadata: Option<Arc<Value>>,
+    /// Names of the limits that are dropped from a request which this rule matches.
+    pub replaces: Box<[NameId]>,
     /// The next level; empty for a leaf.
     pub children: Level,
     /// What a refusal for want of room starts.
@@ -122,9 +126,28 @@ impl Rule {
     /// the other when each is needed.
     #[inline]
     fn fetch(&self) {
-        let limit = self.limits.first().map(|limit| (limit.id, limit.salt, limit.limit.count, limit.name.len()));
+        let limit = self.limits().first().map(|limit| (limit.salt, limit.limit.count, limit.name.len()));
         black_box((limit, self.name.as_bytes().first(), self.replaces.len()));
     }
+
+    /// Its windows, in the order they were written; empty unless the action is [`Action::Limits`].
+    #[inline]
+    pub fn limits(&self) -> &[RuleLimit] {
+        &self.counting.limits
+    }
+
+    /// How each of its levels is counted, outermost first; as many as the rule is deep.
+    #[inline]
+    pub fn counted(&self) -> &[Counted] {
+        &self.counting.counted
+    }
+}
+
+/// What a rule counts, and by what names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counting {
+    pub limits: Box<[RuleLimit]>,
+    pub counted: Box<[Counted]>,
 }
 
 /// Where a rule stands, for people.
@@ -177,10 +200,8 @@ pub enum Report {
 }
 
 /// One window of a rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleLimit {
-    /// Its number over all domains.
-    pub id: u32,
     /// Unique in its rule: as written, else from the window (`minute`, `30s`). Limits of one name share it, as rules do
     /// how they count.
     pub name: Arc<str>,
@@ -192,6 +213,13 @@ pub struct RuleLimit {
     /// Tells the counters of one descriptor apart: from the window, the algorithm and `shadow`, and from nothing else.
     /// See [`identity::window_salt`].
     pub salt: u64,
+}
+
+impl Hash for RuleLimit {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // The salt tells all windows and algorithms apart.
+        (self.salt, self.limit.count, &self.name, self.written_name).hash(hasher);
+    }
 }
 
 /// A name that a limit carries in the file, numbered over all domains.

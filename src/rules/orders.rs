@@ -143,7 +143,7 @@ impl Domain {
     /// The name of the first `depth` entries, which led past the rules `path`.
     fn name_at(&self, entries: &[Entry<'_>], depth: usize, path: &[&Rule], hash_key: &HashKey) -> u128 {
         let rule = depth.checked_sub(1).and_then(|last| path.get(last)).or(path.last());
-        let counted: &[Counted] = rule.map_or(&[], |rule| &rule.counted);
+        let counted: &[Counted] = rule.map_or(&[], |rule| rule.counted());
         descriptor_key(hash_key, &self.name, &entries[..depth], counted)
     }
 

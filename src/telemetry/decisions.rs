@@ -10,9 +10,9 @@ use super::{
     metrics::{BLOCKS_STARTED, DECISIONS},
 };
 use crate::{
-    charge::{GateVerdict, Role, Verdicts},
+    charge::{Charge, GateVerdict, Role, Verdicts},
     decision::Plan,
-    rules::{Action, Domain, Rule, RuleLimit, Rules, find::Found},
+    rules::{Action, Domain, Rule, Rules, find::Found},
 };
 
 /// Rule sets of up to so many limits have all their series from the start, so that a first refusal is an increase and
@@ -78,7 +78,7 @@ impl Decisions {
         if rules.limit_count <= EAGER_LIMITS {
             for domain in rules.domains.values() {
                 for rule in &domain.rules {
-                    for limit in &rule.limits {
+                    for limit in rule.limits() {
                         for outcome in ["accepted", refusal(limit.shadow)] {
                             decisions.series(&labels(&domain.name, &rule.name, &limit.name, outcome)).increment(0);
                         }
@@ -104,9 +104,9 @@ impl Decisions {
                 self.series(&labels(&domain.name, name, limit, outcome)).increment(count);
             }
         };
-        for limit in &rule.limits {
-            tell(of_limit(limit, OfLimit::Accepted), &rule.name, &limit.name, "accepted");
-            tell(of_limit(limit, OfLimit::Refused), &rule.name, &limit.name, refusal(limit.shadow));
+        for (number, limit) in (rule.first_limit..).zip(rule.limits()) {
+            tell(of_limit(number, OfLimit::Accepted), &rule.name, &limit.name, "accepted");
+            tell(of_limit(number, OfLimit::Refused), &rule.name, &limit.name, refusal(limit.shadow));
         }
         for (what, outcome) in [
             (OfRule::OverrideAccepted, "accepted"),
@@ -153,11 +153,10 @@ impl Decisions {
             };
             let rule = matched.rule;
             for index in range.start as usize..range.end as usize {
-                let (fits, shadow) = (verdicts.list[index].fits, plan.charges.list[index].role == Role::Shadow);
+                let fits = verdicts.list[index].fits;
                 // A limit that had room on a request that another refused neither accepted nor refused anything.
                 if !fits || !verdicts.refused {
-                    debug_assert_eq!(shadow, plan.limits[index].shadow);
-                    self.cells.add_one(core, self.of_window(domain, rule, plan.limits[index], fits));
+                    self.cells.add_one(core, self.of_window(domain, rule, &plan.charges.list[index], fits));
                 }
             }
             if range.is_empty() && (!plan.exempt || rule.action == Action::Exempt) {
@@ -182,12 +181,12 @@ impl Decisions {
     }
 
     /// The number of what a window decided.
-    fn of_window(&self, domain: &Domain, rule: &Rule, limit: &RuleLimit, fits: bool) -> usize {
+    fn of_window(&self, domain: &Domain, rule: &Rule, charge: &Charge<'_>, fits: bool) -> usize {
         // A limit that came with the request has one number, whichever rule it replaced. Those of orders are told by
         // their rule alone: names that people make up on the way are no labels.
-        match (limit.id == domain.override_limit, limit.shadow, fits) {
-            (false, _, true) => of_limit(limit, OfLimit::Accepted),
-            (false, _, false) => of_limit(limit, OfLimit::Refused),
+        match (charge.group == domain.override_limit, charge.role == Role::Shadow, fits) {
+            (false, _, true) => of_limit(charge.group, OfLimit::Accepted),
+            (false, _, false) => of_limit(charge.group, OfLimit::Refused),
             (true, false, true) => self.of_rule(rule, OfRule::OverrideAccepted),
             (true, false, false) => self.of_rule(rule, OfRule::OverrideRefused),
             (true, true, true) => self.of_rule(rule, OfRule::ShadowOverrideAccepted),
@@ -200,8 +199,8 @@ impl Decisions {
     }
 }
 
-fn of_limit(limit: &RuleLimit, what: OfLimit) -> usize {
-    limit.id as usize * PER_LIMIT + what as usize
+fn of_limit(number: u32, what: OfLimit) -> usize {
+    number as usize * PER_LIMIT + what as usize
 }
 
 /// What a limit does to whom it has no room for.

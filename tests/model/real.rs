@@ -148,10 +148,9 @@ impl Real {
     }
 
     pub fn override_limits(&mut self, key: usize, value: usize, limits: Option<&[LimitSpec]>) {
-        let id = self.compiled.rules.domains[&b"d"[..]].override_limit;
         let limits = limits.map(|limits| {
             let text = format!("{{limits: [{}]}}", list(limits));
-            Arc::new(override_limits(&text, id).unwrap_or_else(|error| panic!("{error} in {text}")))
+            Arc::new(override_limits(&text).unwrap_or_else(|error| panic!("{error} in {text}")))
         });
         let instead = limits.map(|limits| Override { until: Timestamp::MAX, limits });
         self.order(key, value, Reach::Whole).instead = instead;

@@ -140,14 +140,14 @@ fn the_form_of_envoyproxy_is_read_with_its_windows() {
         let compiled = rules(&format!("- {{key: remote_address, name: r, rate_limit: {written}}}"));
         let rule = rule(&compiled, "r");
         assert_eq!(limits(rule), read, "{written}");
-        assert_eq!(*rule.counted, [Counted::Address { ipv6_prefix: 128 }]);
+        assert_eq!(*rule.counted(), [Counted::Address { ipv6_prefix: 128 }]);
     }
     let compiled = rules(
         "- {key: a, name: a, rate_limit: {unlimited: yes, replaces: [{name: n}]}}\n\
          - {key: b, name: b, rate_limit: {unit: day, name: n}}",
     );
     assert_eq!(rule(&compiled, "a").action, Action::Unlimited);
-    let name = rule(&compiled, "b").limits[0].written_name.expect("it is written");
+    let name = rule(&compiled, "b").limits()[0].written_name.expect("it is written");
     assert!(rule(&compiled, "a").replaces.contains(&name));
     assert_eq!(lines(&compiled.warnings), "");
 }
@@ -167,7 +167,7 @@ fn every_key_of_a_rule_says_what_it_says() {
     assert_eq!(rule(&compiled, "exempt").action, Action::Exempt);
     assert_eq!(rule(&compiled, "deny").action, Action::Deny);
     assert_eq!(rule(&compiled, "shadow").mode, Mode::Shadow);
-    assert!(rule(&compiled, "shadow").limits[0].shadow);
+    assert!(rule(&compiled, "shadow").limits()[0].shadow);
     assert_eq!(rule(&compiled, "quota").mode, Mode::Quota);
     assert_eq!(rule(&compiled, "enforce").mode, Mode::Enforce);
     assert!(rule(&compiled, "overdraw").overdraw);
@@ -213,13 +213,13 @@ fn counters_are_named_level_by_level() {
         ("key: remote_address, value: 10.0.0.1", address(64)),
     ] {
         let compiled = rules(&format!("- {{{level}, name: r, limits: [1/s]}}"));
-        assert_eq!(*rule(&compiled, "r").counted, *std::slice::from_ref(&counted), "{level}");
+        assert_eq!(*rule(&compiled, "r").counted(), *std::slice::from_ref(&counted), "{level}");
         let below = rules(&format!("- {{{level}, descriptors: [{{key: z, name: r, limits: [1/s]}}]}}"));
-        assert_eq!(*rule(&below, "r").counted, [counted, Counted::Value], "{level}");
+        assert_eq!(*rule(&below, "r").counted(), [counted, Counted::Value], "{level}");
     }
     let values = |list: &str| {
         let compiled = rules(&format!("- {{key: k, name: r, values: {list}, count: shared, limits: [1/s]}}"));
-        rule(&compiled, "r").counted[0].clone()
+        rule(&compiled, "r").counted()[0].clone()
     };
     assert_eq!(values("[a, b]"), values("[b, a]"));
     assert_ne!(values("[ab, c]"), values("[a, bc]"));
@@ -251,7 +251,8 @@ fn numbers_are_dense_over_all_domains() {
     .unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     let all = compiled.rules.domains.values().flat_map(|domain| domain.rules.iter().chain([&domain.request_rule]));
     let mut rule_ids: Vec<_> = all.clone().map(|rule| rule.id).collect();
-    let mut limit_ids: Vec<_> = all.flat_map(|rule| rule.limits.iter().map(|limit| limit.id)).collect();
+    let mut limit_ids: Vec<_> =
+        all.flat_map(|rule| (rule.first_limit..).zip(rule.limits()).map(|(number, _)| number)).collect();
     limit_ids.extend(compiled.rules.domains.values().map(|domain| domain.override_limit));
     rule_ids.sort_unstable();
     limit_ids.sort_unstable();
@@ -285,7 +286,7 @@ fn domain_keys_are_read() {
     let compiled = good("domain: d\ncount_denied: yes\nrequest_limits: at_most\ndescriptors: ~\n");
     let domain = domain(&compiled);
     assert!(domain.count_denied && domain.request_limits == RequestLimits::AtMost && domain.top.is_empty());
-    assert_eq!((&*domain.request_rule.name, &*domain.request_rule.limits[0].name), ("request-limit", "request"));
+    assert_eq!((&*domain.request_rule.name, &*domain.request_rule.limits()[0].name), ("request-limit", "request"));
     let files = [RuleFile { name: "f".into(), path: "f".into(), text: b"domain: d".to_vec() }];
     let compiled = compile(&files, DomainDefaults { count_denied: true, ..DomainDefaults::default() }, &mut read_list)
         .expect("it loads");
@@ -313,7 +314,7 @@ fn an_extending_rule_takes_over_what_it_does_not_say() {
     assert_eq!((one.expose, one.metadata.is_some()), (Expose::Never, true));
     assert_eq!(one.response, rule(&compiled, "base").response);
     assert_eq!(rule(&compiled, "two").action, Action::Deny);
-    assert!(rule(&compiled, "two").limits.is_empty());
+    assert!(rule(&compiled, "two").limits().is_empty());
     assert_eq!(
         names(&compiled).into_iter().filter(|name| !name.starts_with("k/") && !name.contains(':')).collect::<Vec<_>>(),
         ["base", "x", "y", "u", "v", "one", "own-x", "own-u", "one/y", "two", "two/own-x", "two/y"]
@@ -329,7 +330,7 @@ fn equal_parents_of_several_files_are_one() {
     ])
     .unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     assert_eq!(names(&compiled), ["k", "k/x", "k/y", "k/z"]);
-    assert_eq!(rule(&compiled, "k/z").counted[0], Counted::Shared(b"any:".as_slice().into()));
+    assert_eq!(rule(&compiled, "k/z").counted()[0], Counted::Shared(b"any:".as_slice().into()));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
 
 /// Limits in one line: name, count and window of each, and the algorithm unless it is the usual one.
 fn limits(rule: &Rule) -> String {
-    let limits = rule.limits.iter().map(|limit| {
+    let limits = rule.limits().iter().map(|limit| {
         let shadow = if limit.shadow { " shadow" } else { "" };
         let algorithm = match limit.limit.algorithm {
             Algorithm::FixedWindow => String::new(),

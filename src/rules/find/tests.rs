@@ -1,11 +1,13 @@
 //! The walk as a table and against a naive matcher, and limits that come with requests.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
 use crate::rules::{
-    Counted, Expose, Level, Matcher, NameId, Place, Report, RuleIndex, path::Template, pattern::Pattern,
+    Counted, Counting, Expose, Level, Matcher, NameId, Place, Report, RuleIndex, path::Template, pattern::Pattern,
 };
 
 const KEY: HashKey = HashKey([3; 16]);
@@ -14,21 +16,21 @@ const ADDRESS: Counted = Counted::Address { ipv6_prefix: 64 };
 fn limit(id: u32, count: u64, secs: u64, shadow: bool) -> RuleLimit {
     let limit = Limit { count, window: Window::Length(Nanos::from_secs(secs)), algorithm: Algorithm::FixedWindow };
     let salt = window_salt(&limit, shadow);
-    RuleLimit { id, name: format!("limit-{id}").into(), written_name: Some(NameId(id)), limit, shadow, salt }
+    RuleLimit { name: format!("limit-{id}").into(), written_name: Some(NameId(id)), limit, shadow, salt }
 }
 
 fn rule(id: u32, action: Action, limits: Vec<RuleLimit>, counted: Vec<Counted>) -> Rule {
     Rule {
         id,
+        first_limit: id,
         name: format!("rule-{id}").into(),
         place: Place { file: "rules.yaml".into(), line: 1 },
         action,
-        limits: limits.into(),
         mode: Mode::Enforce,
         overdraw: false,
         on_exceed: None,
         blocked_as: Vec::new(),
-        counted: counted.into(),
+        counting: Arc::new(Counting { limits: limits.into(), counted: counted.into() }),
         replaces: Box::default(),
         expose: Expose::Always,
         report: Report::Nearest,
@@ -72,12 +74,9 @@ type Windows = (Vec<(u32, u64, u64)>, bool);
 
 fn windows(found: &Found<'_>) -> Option<Windows> {
     let found = found.matched.as_ref()?;
-    let limits: &[RuleLimit] = match &found.limits {
-        Limits::Rule(limits) => limits,
-        Limits::Request(limits) => limits,
-    };
+    let limits = (0..).map(|place| found.numbers.at(place)).zip(found.limits.as_slice());
     let secs = |limit: &Limit| limit.window.longest().ceil_secs();
-    let windows = limits.iter().map(|own| (own.id, own.limit.count, secs(&own.limit))).collect();
+    let windows = limits.map(|(number, own)| (number, own.limit.count, secs(&own.limit))).collect();
     Some((windows, found.limited_by_request))
 }
 
@@ -113,17 +112,17 @@ fn the_units_of_requests_have_these_lengths() {
 fn a_limit_of_the_request_does_what_the_domain_lets_it() {
     use RequestLimits::{AtMost, Ignore, Use};
     let own = || vec![limit(1, 10, 60, false), limit(2, 2, 1, false)];
-    let kept = (vec![(1, 10, 60), (2, 2, 1)], false);
+    let kept = (vec![(0, 10, 60), (1, 2, 1)], false);
     let five = Some(asked(5, 2, None));
     let cases: Vec<(Action, RequestLimits, Option<RequestLimit>, Windows)> = vec![
         (Action::Limits, Use, None, kept.clone()),
         (Action::Limits, Use, five, (vec![(1_000, 5, 60)], true)),
         (Action::Limits, Use, Some(asked(0, 4, None)), (vec![(1_000, 0, 86_400)], true)),
         (Action::Limits, Use, Some(asked(5, 0, None)), kept.clone()),
-        (Action::Limits, AtMost, five, (vec![(1, 5, 60), (2, 2, 1)], true)),
+        (Action::Limits, AtMost, five, (vec![(0, 5, 60), (1, 2, 1)], true)),
         (Action::Limits, AtMost, Some(asked(50, 2, None)), kept.clone()),
-        (Action::Limits, AtMost, Some(asked(5, 1, Some(60))), (vec![(1, 5, 60), (2, 2, 1)], true)),
-        (Action::Limits, AtMost, Some(asked(50, 3, None)), (vec![(1, 10, 60), (2, 2, 1), (1_000, 50, 3_600)], true)),
+        (Action::Limits, AtMost, Some(asked(5, 1, Some(60))), (vec![(0, 5, 60), (1, 2, 1)], true)),
+        (Action::Limits, AtMost, Some(asked(50, 3, None)), (vec![(0, 10, 60), (1, 2, 1), (1_000, 50, 3_600)], true)),
         (Action::Limits, Ignore, five, kept),
         (Action::Open, Use, five, (vec![(1_000, 5, 60)], true)),
         (Action::Open, AtMost, five, (vec![(1_000, 5, 60)], true)),
@@ -149,7 +148,7 @@ fn a_limit_of_the_request_does_what_the_domain_lets_it() {
 #[test]
 fn a_request_limit_stands_beside_shadow_windows_and_within_quota_windows() {
     for (mode, shadow, expected) in
-        [(Mode::Shadow, true, vec![(1, 10, 60), (1_000, 20, 60)]), (Mode::Quota, false, vec![(1, 10, 60)])]
+        [(Mode::Shadow, true, vec![(0, 10, 60), (1_000, 20, 60)]), (Mode::Quota, false, vec![(0, 10, 60)])]
     {
         let mut own = rule(0, Action::Limits, vec![limit(1, 10, 60, shadow)], vec![Counted::Value]);
         own.mode = mode;

@@ -210,7 +210,6 @@ fn any_status() -> impl Strategy<Value = AnyStatus> {
     ];
     let limit =
         (any::<u64>(), window, ".{1,128}", any::<bool>()).prop_map(|(count, window, name, written)| RuleLimit {
-            id: 0,
             name: name.into(),
             written_name: written.then_some(NameId(0)),
             limit: Limit { count, window, algorithm: Algorithm::FixedWindow },
