@@ -200,8 +200,7 @@ async fn huge_pages_when_at_work(store: Arc<Store>) {
     let mut ticks = interval(AT_WORK_EVERY);
     loop {
         ticks.tick().await;
-        let Store::Memory(memory) = &*store;
-        if memory.fill().bytes >= AT_WORK_BYTES {
+        if store.in_process().fill().bytes >= AT_WORK_BYTES {
             huge_pages::allow();
             return;
         }
@@ -313,8 +312,7 @@ async fn sweep(clock: Clock, store: Arc<Store>, mut stopped: watch::Receiver<boo
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
-        let Store::Memory(memory) = &*store;
-        memory.expire_some(clock.now());
+        store.in_process().expire_some(clock.now());
     }
 }
 

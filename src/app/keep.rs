@@ -57,6 +57,10 @@ pub(super) async fn restore(
     clock: Clock,
     telemetry: &Telemetry,
 ) -> anyhow::Result<(HashKey, Option<Kept>)> {
+    if matches!(**store, Store::Redis(_)) {
+        // What this process counts while the store is away is nothing to go on with.
+        return Ok((HashKey::Public, None));
+    }
     let fresh = fresh_key()?;
     let Some(state) = state.filter(|_| wanted) else {
         info!("counters are not kept over a restart");
@@ -64,8 +68,7 @@ pub(super) async fn restore(
     };
     let (store, events) = (Arc::clone(store), SnapshotEvents::new(telemetry));
     let restored = spawn_blocking(move || {
-        let Store::Memory(memory) = &*store;
-        take(&state, fresh, memory, clock, events)
+        take(&state, fresh, store.in_process(), clock, events)
     });
     match restored.await.context("reading counters back")? {
         Ok((key, kept)) => Ok((key, Some(kept))),
@@ -90,8 +93,7 @@ pub(super) async fn keep(kept: Option<Kept>, store: Arc<Store>, clock: Clock, mu
         if last || kept.patience.due() {
             let store = Arc::clone(&store);
             let walk = move || {
-                let Store::Memory(memory) = &*store;
-                kept.walk(memory, clock);
+                kept.walk(store.in_process(), clock);
                 kept
             };
             kept = match spawn_blocking(walk).await {

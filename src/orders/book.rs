@@ -214,7 +214,7 @@ impl Book {
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
-            lifted += u32::from(store.lift(now, key).await);
+            lifted += u32::from(store.lift(now, &about.domain, key).await.map_err(Refusal::StoreAway)?);
         }
         Ok((lifted, done))
     }

@@ -26,7 +26,7 @@ const PER_GATE: usize = 4;
 
 /// The counters and blocks that a request meets, each once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seats {
+pub(in crate::store) struct Seats {
     pub keys: SmallVec<[CounterKey; 8]>,
     /// Of each charge and then of each gate, the place of its key.
     pub of: SmallVec<[u32; 8]>,
