@@ -137,7 +137,7 @@ impl Stage {
             panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
 
-        let (clock, hash_key, live) = (Clock, HashKey([7; 16]), Arc::new(Live::default()));
+        let (clock, hash_key, live) = (Clock, HashKey::Secret([7; 16]), Arc::new(Live::default()));
         let telemetry = Telemetry::new(1);
         let book = Arc::new(Book::open(Arc::clone(&live), hash_key, None, clock.now()));
         let decisions = Decisions::new(Arc::clone(&telemetry), &compiled.rules);

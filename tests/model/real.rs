@@ -18,7 +18,7 @@ use tallygate::{
 
 use crate::book::{Algorithm, LimitSpec, Mode, RuleSpec, Rules};
 
-const HASH_KEY: HashKey = HashKey([3; 16]);
+const HASH_KEY: HashKey = HashKey::Secret([3; 16]);
 pub const KEYS: [&str; 3] = ["account", "address", "tokens"];
 
 fn yaml(rules: &Rules) -> String {
