@@ -128,7 +128,7 @@ mod tests {
         units::Nanos,
     };
 
-    const KEY: HashKey = HashKey([5; 16]);
+    const KEY: HashKey = HashKey::Secret([5; 16]);
     const START: Timestamp = Timestamp::from_secs(1_000_000_020);
 
     const RULES: &str = "

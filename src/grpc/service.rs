@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::{
     codec::{Answer, receive},
-    decide::{Answered, Decide, Decided, Failure},
+    decide::{Answered, Call, Decide, Decided, Failure},
     events::{Events, TurnedAway},
 };
 use crate::{
@@ -38,10 +38,10 @@ pub struct RateLimitService {
 }
 
 impl Decide for RateLimitService {
-    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided {
+    fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided {
         match &*self.store {
             Store::Memory(memory) => {
-                Decided::Now(self.decide_at_once(&message, core, |now, charges| memory.charge(now, charges)))
+                Decided::Now(self.decide_at_once(&message, call.core, |now, charges| memory.charge(now, charges)))
             }
             Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, core, None))),
         }

@@ -24,7 +24,7 @@ fn the_example_finds_what_envoy_sends() {
     let found = |entries: &[(&str, &str)]| {
         let entries: Vec<_> =
             entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect();
-        shop.find(&entries, None, &HashKey([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
+        shop.find(&entries, None, &HashKey::Secret([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
     };
     for (entries, name) in [
         (&[("api_key", "anyone")][..], "per-key"),
@@ -73,7 +73,7 @@ fn a_block_is_found_by_every_descriptor_that_begins_alike_however_its_own_rule_c
     let gates = |address: &str, more: Option<&str>| {
         let mut entries = vec![Entry { key: b"remote_address", value: address.as_bytes() }];
         entries.extend(more.map(|key| Entry { key: key.as_bytes(), value: b"v" }));
-        let gates = domain(&compiled).find(&entries, None, &HashKey([0; 16])).gates;
+        let gates = domain(&compiled).find(&entries, None, &HashKey::Secret([0; 16])).gates;
         gates.iter().map(|gate| (gate.key, gate.starts.map(|length| length.ceil_secs() / 3_600))).collect::<Vec<_>>()
     };
     let starts = |more| gates("::1", more).iter().map(|(_, hours)| *hours).collect::<Vec<_>>();

@@ -10,7 +10,7 @@ use crate::rules::{
     Counted, Counting, Expose, Level, Matcher, NameId, Place, Report, RuleIndex, path::Template, pattern::Pattern,
 };
 
-const KEY: HashKey = HashKey([3; 16]);
+const KEY: HashKey = HashKey::Secret([3; 16]);
 const ADDRESS: Counted = Counted::Address { ipv6_prefix: 64 };
 
 fn limit(id: u32, count: u64, secs: u64, shadow: bool) -> RuleLimit {
