@@ -160,6 +160,18 @@ pub const SKETCH_WIDTH_MAX: usize = 1 << 16;
 /// Runtimes that serve gRPC: larger machines than this run several processes.
 pub const CORES_MAX: usize = 256;
 
+/// Largest count or burst of a limit whose counters are in Redis: its scripts count in doubles, which are exact up to
+/// 2^53, and from one more on two numbers would look alike.
+pub const REDIS_COUNT_MAX: u64 = (1 << 53) - 1;
+/// Shortest `store_deadline`. A round trip on one machine takes a tenth of it; with less, every hiccup of the scheduler
+/// would count as a failure of Redis.
+pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(1);
+/// Longest `store_deadline`. Envoy gives up after 20 ms by default: who waits for a second waits for nobody.
+pub const STORE_DEADLINE_MAX: Duration = Duration::from_secs(1);
+/// Processes that share their counters at most: each holds a connection a core, and a Redis takes 10,000 clients by
+/// default.
+pub const REPLICAS_MAX: u32 = 10_000;
+
 /// Counters of one section of a segment at most: what a restore must find room for at once. 128 KiB, a sensible piece
 /// to read and write.
 pub const SECTION_SLOTS_MAX: usize = 4_096;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rules::{
-    Counted, Counting, Expose, Level, Matcher, NameId, Place, Report, RuleIndex, path::Template, pattern::Pattern,
+    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, path::Template, pattern::Pattern,
 };
 
 const KEY: HashKey = HashKey::Secret([3; 16]);
@@ -28,6 +28,7 @@ fn rule(id: u32, action: Action, limits: Vec<RuleLimit>, counted: Vec<Counted>) 
         action,
         mode: Mode::Enforce,
         overdraw: false,
+        on_store_error: OnStoreError::default(),
         on_exceed: None,
         blocked_as: Vec::new(),
         counting: Arc::new(Counting { limits: limits.into(), counted: counted.into() }),
