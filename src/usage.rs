@@ -78,11 +78,12 @@ pub async fn look<'g>(
     if plan.limits.is_empty() {
         return Err(Unknown::Limit);
     }
+    let on_store_error = [rule.on_store_error];
     let asking = Asking {
         now,
         domain: &domain.name,
         charges: &plan.charges,
-        on_store_error: &[rule.on_store_error],
+        on_store_error: &on_store_error,
         core: None,
         within: None,
     };

@@ -1,6 +1,6 @@
 //! The life of a request: receive, snapshot, match, charge, decide, render, tell.
 
-use std::{cell::RefCell, io, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, sync::Arc};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -43,7 +43,7 @@ impl Decide for RateLimitService {
             Store::Memory(memory) => {
                 Decided::Now(self.decide_at_once(&message, call.core, |now, charges| memory.charge(now, charges)))
             }
-            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, core, None))),
+            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, call))),
         }
     }
 }
@@ -71,8 +71,8 @@ impl RateLimitService {
         Ok(self.tell(&asked, &found, &plan, &charged))
     }
 
-    /// The same where the charge waits for a store beyond this process, for `within` at most.
-    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, core: usize, within: Option<Duration>) -> Answered {
+    /// The same where the charge waits for a store beyond this process, for as long as the client does at most.
+    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, call: Call) -> Answered {
         let stopwatch = self.clock.stopwatch();
         let request = match self.receive(&message) {
             Ok(request) => request,
@@ -90,16 +90,22 @@ impl RateLimitService {
             domain: domain.map_or("", |domain| &domain.name),
             charges: &plan.charges,
             on_store_error: &on_store_error,
-            core: Some(core),
-            within,
+            core: Some(call.core),
+            within: call.timeout,
         };
         let charged = self.store.charge(&asking).await;
-        let asked = Asked { core, stopwatch, request: &request, generation: &generation, domain };
+        let asked = Asked { core: call.core, stopwatch, request: &request, generation: &generation, domain };
         Ok(self.tell(&asked, &found, &plan, &charged))
     }
 
     /// Decides by what became of the charges, writes the answer, and counts what was decided.
-    fn tell(&self, asked: &Asked<'_>, found: &[Found<'_>], plan: &Plan<'_>, charged: &Charged) -> Bytes {
+    fn tell<'p>(
+        &self,
+        asked: &Asked<'p, '_>,
+        found: &'p [Found<'p>],
+        plan: &Plan<'p>,
+        charged: &Charged,
+    ) -> Bytes {
         let Asked { core, stopwatch, request, generation, domain } = *asked;
         let Charged { verdicts, now, source } = charged;
         let decision = decide(*now, domain, found, plan, verdicts);
@@ -169,11 +175,11 @@ impl RateLimitService {
 
 /// A request, and by what it is decided.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct Asked<'a, 'r> {
     core: usize,
     /// Runs since the message was there.
     stopwatch: Stopwatch,
-    request: &'a Request<'a>,
+    request: &'a Request<'r>,
     generation: &'a Generation,
     domain: Option<&'a Domain>,
 }

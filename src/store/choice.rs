@@ -21,10 +21,10 @@ pub enum Store {
 
 /// One request's charges, and what a store needs to know beside them.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct Asking<'a, 'p> {
     pub now: Timestamp,
     pub domain: &'a str,
-    pub charges: &'a Charges<'a>,
+    pub charges: &'a Charges<'p>,
     /// What the rule of each descriptor does where the store is away; of those that are missing, the default.
     pub on_store_error: &'a [OnStoreError],
     /// The core this runs on, from 0; None: none of those that serve.
@@ -68,7 +68,7 @@ impl Source {
 impl Store {
     /// Decides all charges of one request in one atomic step. Where nothing is waited for, a request's life
     /// goes to the store's own `charge` instead: see `grpc::service`.
-    pub async fn charge(&self, asking: &Asking<'_>) -> Charged {
+    pub async fn charge(&self, asking: &Asking<'_, '_>) -> Charged {
         match self {
             Self::Memory(memory) => {
                 let verdicts = memory.charge(asking.now, asking.charges);

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use breaker::Breaker;
 use in_flight::InFlight;
 use refusals::Refusals;
-use share::share;
+use share::decide_without_store;
+use smallvec::SmallVec;
 
 use super::{
     Asking, Charged, Source,
@@ -30,8 +31,9 @@ use super::{
 };
 use crate::{
     bounds::STORE_CALLS_MAX,
-    charge::{Charges, CounterKey},
+    charge::{Charge, Charges, CounterKey, Verdicts},
     clock::Clock,
+    rules::OnStoreError,
     telemetry::store::StoreEvents,
     units::{Nanos, Timestamp},
 };
@@ -67,7 +69,7 @@ impl Guard {
 
     /// Decides all charges of one request: by the store, or in its place. Never fails, and takes no longer than the
     /// deadline of a call.
-    pub async fn charge(&self, asking: &Asking<'_>) -> Charged {
+    pub async fn charge(&self, asking: &Asking<'_, '_>) -> Charged {
         let seats = Seats::of(asking.charges);
         let asked = match self.refusals.refuse(asking.charges, &seats.of, asking.now) {
             Ok(verdicts) => {
@@ -84,14 +86,21 @@ impl Guard {
             }
             Err(NoAnswer) => {
                 self.events.decided_alone();
-                let verdicts = share(asking.charges, asking.on_store_error, self.replicas)
-                    .decide(|charges| self.local.charge(asking.now, charges));
-                Charged { verdicts, now: asking.now, source: Source::Local }
+                Charged { verdicts: self.decide_alone(asking), now: asking.now, source: Source::Local }
             }
         }
     }
 
-    async fn call(&self, asking: &Asking<'_>, seats: &Seats) -> Result<super::redis::Decided, NoAnswer> {
+    fn decide_alone(&self, asking: &Asking<'_, '_>) -> Verdicts {
+        let of_descriptor = |descriptor: u32| asking.on_store_error.get(descriptor as usize).copied();
+        let of_charge = |charge: &Charge<'_>| of_descriptor(charge.descriptor).unwrap_or_default();
+        let on_store_error: SmallVec<[OnStoreError; 8]> = asking.charges.list.iter().map(of_charge).collect();
+        decide_without_store(asking.charges, &on_store_error, self.replicas, |charges| {
+            self.local.charge(asking.now, charges)
+        })
+    }
+
+    async fn call(&self, asking: &Asking<'_, '_>, seats: &Seats) -> Result<super::redis::Decided, NoAnswer> {
         let Some(admitted) = self.breaker.admits() else { return Err(NoAnswer) };
         let Some(_place) = self.calls.enter() else {
             self.events.failed("busy");

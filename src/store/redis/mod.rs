@@ -98,12 +98,12 @@ impl Redis {
     /// # Errors
     ///
     /// Why the server did not decide. It may have charged all the same: what is lost is only the answer.
-    pub async fn charge(&self, asking: &Asking<'_>) -> Result<Decided, Away> {
+    pub async fn charge(&self, asking: &Asking<'_, '_>) -> Result<Decided, Away> {
         self.charge_seated(asking, &Seats::of(asking.charges)).await
     }
 
     /// The same for charges whose `seats` are known.
-    pub(super) async fn charge_seated(&self, asking: &Asking<'_>, seats: &Seats) -> Result<Decided, Away> {
+    pub(super) async fn charge_seated(&self, asking: &Asking<'_, '_>, seats: &Seats) -> Result<Decided, Away> {
         let Asking { charges, now, domain, .. } = *asking;
         if seats.keys.is_empty() {
             return Ok(Decided { verdicts: settle(charges, &[], &mut [], now), before: SmallVec::new(), at: now });
