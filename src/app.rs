@@ -38,6 +38,7 @@ use crate::{
         Store,
         memory::{Memory, snapshot::Directory},
     },
+    store_address::StoreAddress,
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
 
@@ -93,6 +94,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let telemetry = Telemetry::new(settings.cores);
     telemetry.gauge(&metrics::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
     let (live, health) = (Arc::new(Live::default()), Arc::new(Health::default()));
+    if settings.store != StoreAddress::Memory {
+        bail!("setting `store` is `{}`: not available yet, only `memory` is", settings.store);
+    }
     let store = Arc::new(Store::Memory(Memory::new(settings.max_counters)));
     // Before counters are restored: they are what huge pages are for.
     tokio::spawn(huge_pages_when_at_work(Arc::clone(&store)));
