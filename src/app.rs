@@ -39,6 +39,7 @@ use crate::{
         Store,
         memory::{Memory, snapshot::Directory},
     },
+    store_address::StoreAddress,
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
 

@@ -45,7 +45,10 @@ pub enum Topology {
     /// The same, by a socket of this machine.
     Unix(PathBuf),
     /// Sentinels say which server is the master of this name now.
-    Sentinel { sentinels: Vec<Server>, master: Box<str> },
+    Sentinel {
+        sentinels: Vec<Server>,
+        master: Box<str>,
+    },
     /// Any of these masters or replicas knows all others.
     Cluster(Vec<Server>),
 }
@@ -65,7 +68,7 @@ pub struct Password(Box<str>);
 /// Files in PEM that a connection with TLS needs, if any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Who may have signed the server's certificate; None: whoever the web's authorities are.
+    /// Who may have signed the server's certificate; None: whom this machine trusts.
     pub ca: Option<PathBuf>,
     /// How we show who we are; None: not by a certificate.
     pub client: Option<ClientCertificate>,

@@ -21,8 +21,8 @@ use crate::{
     bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
-        Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, OnStoreError, Place, RequestLimits, Rule, RuleIndex,
-        RuleLimit, Rules, blocks, identity::window_salt,
+        Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, OnStoreError, Place, RequestLimits,
+        Rule, RuleIndex, RuleLimit, Rules, blocks, identity::window_salt,
     },
     units::Nanos,
 };
@@ -82,7 +82,8 @@ impl<'b> Build<'b> {
         defaults: DomainDefaults,
     ) -> Self {
         let (window_names, kinds_of_counting) = (HashSet::new(), HashSet::new());
-        let (rules, limit_names) = (Rules::default(), HashMap::new());
+        let rules = Rules { count_max: defaults.count_max, ..Rules::default() };
+        let limit_names = HashMap::new();
         Self { drafts, looks, report, defaults, rules, limit_names, window_names, kinds_of_counting, weight: 0 }
     }
 

@@ -62,11 +62,7 @@ impl OneLimit {
             let help = "refused hits would never leave a counter that slides or drains".to_owned();
             report.error_help(self.spot, message, help);
         }
-        let burst = match self.limit.algorithm {
-            Algorithm::TokenBucket { burst } => burst,
-            Algorithm::FixedWindow | Algorithm::SlidingWindow => 0,
-        };
-        let largest = self.limit.count.max(burst);
+        let largest = self.limit.largest();
         if let Some(max) = count_max.filter(|max| largest > *max) {
             let help = format!("at most {max}; who may have more needs no limit");
             report.error_help(self.spot, format!("the store does not count exactly up to {largest}"), help);

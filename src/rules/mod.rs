@@ -43,6 +43,9 @@ pub struct Rules {
     pub rule_count: u32,
     /// Likewise for limits.
     pub limit_count: u32,
+    /// The largest number that the store counts exactly; None: all of them. No limit of a rule is larger, and no
+    /// override may be.
+    pub count_max: Option<u64>,
 }
 
 impl Rules {

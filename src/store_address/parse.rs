@@ -70,8 +70,18 @@ enum Kind {
 const SCHEMES: [Scheme; 7] = [
     Scheme { name: "redis", kind: Kind::Single, tls: false, example: EXAMPLE },
     Scheme { name: "rediss", kind: Kind::Single, tls: true, example: "rediss://tallygate@redis.internal:6379/0" },
-    Scheme { name: "redis-sentinel", kind: Kind::Sentinel, tls: false, example: "redis-sentinel://a:26379,b:26379/main" },
-    Scheme { name: "rediss-sentinel", kind: Kind::Sentinel, tls: true, example: "rediss-sentinel://a:26379,b:26379/main" },
+    Scheme {
+        name: "redis-sentinel",
+        kind: Kind::Sentinel,
+        tls: false,
+        example: "redis-sentinel://a:26379,b:26379/main",
+    },
+    Scheme {
+        name: "rediss-sentinel",
+        kind: Kind::Sentinel,
+        tls: true,
+        example: "rediss-sentinel://a:26379,b:26379/main",
+    },
     Scheme { name: "redis-cluster", kind: Kind::Cluster, tls: false, example: "redis-cluster://a:6379,b:6379" },
     Scheme { name: "rediss-cluster", kind: Kind::Cluster, tls: true, example: "rediss-cluster://a:6379,b:6379" },
     Scheme { name: "redis+unix", kind: Kind::Unix, tls: false, example: "redis+unix:///run/redis/redis.sock" },
@@ -84,11 +94,9 @@ pub(super) fn address(text: &str) -> Result<StoreAddress, StoreAddressError> {
         return Ok(StoreAddress::Memory);
     }
     if let Some(path) = text.strip_prefix("unix:") {
-        let address = RedisAddress { topology: Topology::Unix(path.into()), ..nobody() };
-        return match wrong_path(path) {
-            None => Ok(StoreAddress::Redis(address)),
-            Some(why) => Err(StoreAddressError { why, example: "unix:/run/redis/redis.sock" }),
-        };
+        let topology = socket(path).map_err(|why| StoreAddressError { why, example: "unix:/run/redis/redis.sock" })?;
+        let redis = RedisAddress { topology, tls: false, user: None, password: None, database: 0 };
+        return Ok(StoreAddress::Redis(redis));
     }
     let Some((name, rest)) = text.split_once("://") else {
         let why = Why::NotAUrl { meant: did_you_mean(text, ["memory"]) };
@@ -129,11 +137,17 @@ fn redis(scheme: &Scheme, rest: &str) -> Result<RedisAddress, Why> {
         Kind::Cluster if !matches!(below[..], [] | ["0"]) => return Err(Why::ClusterDatabase),
         Kind::Cluster => (Topology::Cluster(servers(hosts, REDIS_PORT)?), 0),
         Kind::Unix if !hosts.is_empty() => return Err(Why::SocketHost),
-        Kind::Unix => (Topology::Unix(path.into()), 0),
+        Kind::Unix => (socket(path)?, 0),
     };
-    match wrong_path(path) {
-        Some(why) if matches!(scheme.kind, Kind::Unix) => Err(why),
-        _ => Ok(RedisAddress { topology, tls: scheme.tls, user, password, database }),
+    Ok(RedisAddress { topology, tls: scheme.tls, user, password, database })
+}
+
+fn socket(path: &str) -> Result<Topology, Why> {
+    match path.trim_matches('/').len() {
+        0 => Err(Why::NoPath),
+        // The kernel's `sun_path` holds 108 bytes, the last of them zero.
+        _ if path.len() > 107 => Err(Why::LongPath),
+        _ => Ok(Topology::Unix(path.into())),
     }
 }
 
@@ -189,16 +203,6 @@ fn digits(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// What keeps a path from being that of a socket.
-fn wrong_path(path: &str) -> Option<Why> {
-    match path.trim_start_matches('/').len() {
-        0 => Some(Why::NoPath),
-        // The kernel's `sun_path` holds 108 bytes, the last of them zero.
-        _ if path.len() > 107 => Some(Why::LongPath),
-        _ => None,
-    }
-}
-
 /// `p%40ss` is `p@ss`.
 fn unescaped(text: &str) -> Result<Box<str>, Why> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -212,11 +216,6 @@ fn unescaped(text: &str) -> Result<Box<str>, Why> {
         bytes.extend(rest);
     }
     String::from_utf8(bytes).map(String::into_boxed_str).map_err(|_| Why::Escape)
-}
-
-const fn nobody() -> RedisAddress {
-    let topology = Topology::Cluster(Vec::new());
-    RedisAddress { topology, tls: false, user: None, password: None, database: 0 }
 }
 
 fn schemes() -> String {

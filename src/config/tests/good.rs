@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     request::Entry,
-    rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value, identity::HashKey},
+    rules::{Action, Counted, Expose, Mode, OnStoreError, Report as Reported, RequestLimits, Value, identity::HashKey},
 };
 
 #[test]
@@ -90,6 +90,22 @@ fn a_block_is_found_by_every_descriptor_that_begins_alike_however_its_own_rule_c
     let (one, neighbour, other) = (keys("::1", None), keys("::2", None), keys("0:0:0:1::", None));
     assert_eq!((one[0] == neighbour[0], one[1] == neighbour[1]), (false, true));
     assert!(!one.iter().any(|key| other.contains(key)));
+}
+
+#[test]
+fn what_a_rule_does_without_its_store_is_local_unless_it_or_what_it_extends_says_otherwise() {
+    let compiled = rules(
+        "- {key: a, name: a, limits: [1/s]}\n\
+         - {key: b, name: b, limits: [1/s], on_store_error: allow}\n\
+         - {key: b, value: v, name: v, extends: b, limits: [2/s]}\n\
+         - {key: b, value: w, name: w, extends: b, on_store_error: deny}\n\
+         - {key: b, value: x, name: x, extends: b, on_store_error: local}\n\
+         - {key: c, name: c, rate_limit: {unit: day, requests_per_unit: 1}, on_store_error: deny}\n",
+    );
+    let of = |name: &str| rule(&compiled, name).on_store_error;
+    assert_eq!(["a", "b", "v"].map(of), [OnStoreError::Local, OnStoreError::Allow, OnStoreError::Allow]);
+    assert_eq!(["w", "x", "c"].map(of), [OnStoreError::Deny, OnStoreError::Local, OnStoreError::Deny]);
+    assert_eq!(domain(&compiled).request_rule.on_store_error, OnStoreError::Local);
 }
 
 #[test]

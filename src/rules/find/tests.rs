@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rules::{
-    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, path::Template, pattern::Pattern,
+    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, path::Template,
+    pattern::Pattern,
 };
 
 const KEY: HashKey = HashKey::Secret([3; 16]);
