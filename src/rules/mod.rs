@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod find;
 pub mod identity;
 pub mod level;
+pub mod on_store_error;
 pub mod orders;
 pub mod path;
 pub mod pattern;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 pub use blocks::{Block, Gate};
 pub use find::Match;
 pub use level::Level;
+pub use on_store_error::OnStoreError;
 pub use orders::Orders;
 pub use value::Value;
 

@@ -1,5 +1,7 @@
 //! Where counters live. An enum chooses: the charge is too hot for trait objects, and there will be few of them.
 
+#[cfg(feature = "serve")]
+pub mod guard;
 pub mod memory;
 
 use crate::{
