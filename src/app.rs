@@ -35,11 +35,7 @@ use crate::{
     orders::Book,
     reload::{self, Reload, last_good::LastGood},
     serve_http::serve_http,
-    store::{
-        Store,
-        memory::{Memory, snapshot::Directory},
-    },
-    store_address::StoreAddress,
+    store::{Store, memory::snapshot::Directory},
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
 

@@ -195,8 +195,6 @@ pub const ORDER_LENGTH_MAX: Nanos = Nanos::from_secs(366 * 86_400);
 /// same.
 pub const STARTED_BLOCKS_LISTED_MAX: usize = 10_000;
 
-/// Largest whole number that Redis' scripts count to: their numbers are doubles.
-pub const REDIS_NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Counters and blocks of one request that one script may meet; a request with more is decided as if Redis were away. At a
 /// microsecond each, everybody else waits for a millisecond.
 pub const REDIS_COUNTERS_PER_REQUEST_MAX: usize = 1_000;
@@ -205,6 +203,7 @@ pub const REDIS_COUNTERS_PER_REQUEST_MAX: usize = 1_000;
 pub const REDIS_CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// A file with a password, in bytes.
 pub const SECRET_FILE_MAX_BYTES: u64 = 4 << 10;
+
 /// Calls to a store beyond this process that may be under way at once, all cores together; who finds no place decides
 /// without the store. A Redis at its best, 85,000 scripts a second, has 850 under way that end within their 10 ms.
 pub const STORE_CALLS_MAX: usize = 1_024;

@@ -67,9 +67,7 @@ pub(super) async fn restore(
         return Ok((HashKey::Secret(fresh), None));
     };
     let (store, events) = (Arc::clone(store), SnapshotEvents::new(telemetry));
-    let restored = spawn_blocking(move || {
-        take(&state, fresh, store.in_process(), clock, events)
-    });
+    let restored = spawn_blocking(move || take(&state, fresh, store.in_process(), clock, events));
     match restored.await.context("reading counters back")? {
         Ok((key, kept)) => Ok((key, Some(kept))),
         Err(error) => {

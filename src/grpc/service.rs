@@ -83,7 +83,8 @@ impl RateLimitService {
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, generation.orders_of(request.domain), now, &request);
         let plan = plan(domain, &request, &found);
-        let policy = |found: &Found<'_>| found.matched.as_ref().map_or_else(Default::default, |it| it.rule.on_store_error);
+        let policy =
+            |found: &Found<'_>| found.matched.as_ref().map_or_else(Default::default, |it| it.rule.on_store_error);
         let on_store_error: SmallVec<[OnStoreError; 4]> = found.iter().map(policy).collect();
         let asking = Asking {
             now,
@@ -99,13 +100,7 @@ impl RateLimitService {
     }
 
     /// Decides by what became of the charges, writes the answer, and counts what was decided.
-    fn tell<'p>(
-        &self,
-        asked: &Asked<'p, '_>,
-        found: &'p [Found<'p>],
-        plan: &Plan<'p>,
-        charged: &Charged,
-    ) -> Bytes {
+    fn tell<'p>(&self, asked: &Asked<'p, '_>, found: &'p [Found<'p>], plan: &Plan<'p>, charged: &Charged) -> Bytes {
         let Asked { core, stopwatch, request, generation, domain } = *asked;
         let Charged { verdicts, now, source } = charged;
         let decision = decide(*now, domain, found, plan, verdicts);
@@ -158,13 +153,7 @@ impl RateLimitService {
         found
     }
 
-    fn write(
-        &self,
-        generation: &Generation,
-        request: &Request<'_>,
-        decision: &Decision<'_>,
-        source: Source,
-    ) -> Bytes {
+    fn write(&self, generation: &Generation, request: &Request<'_>, decision: &Decision<'_>, source: Source) -> Bytes {
         ROOM.with_borrow_mut(|room| {
             let mut answer = Answer::to(decision, &mut room.answer);
             render(decision, request, &generation.responses, source.name(), &mut room.scratch, &mut answer);

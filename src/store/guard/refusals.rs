@@ -10,7 +10,7 @@
 //! lags behind the store's clock, so that no refusal outlasts its window.
 //!
 //! **Memory**: [`REFUSALS_MAX`] places, found by hash, of which a refusal takes the one it falls into, whoever had it.
-//! A place takes 144 bytes, more where there are above four counters; none is there before it is needed.
+//! A place takes 160 bytes, more where there are above four counters; none is there before it is needed.
 
 use std::{
     fmt,

@@ -31,8 +31,8 @@ use door::Door;
 use link::{Line, Link};
 use redis::{Cmd, Value};
 use reply::Seen;
-use smallvec::SmallVec;
 use script::{Call, How, Runnable};
+use smallvec::SmallVec;
 
 use super::{Asking, memory::Emptied};
 use crate::{
