@@ -209,7 +209,7 @@ pub const SECRET_FILE_MAX_BYTES: u64 = 4 << 10;
 pub const STORE_CALLS_MAX: usize = 1_024;
 /// Failures since the last success that open the breaker. A lone slow call is no outage, and neither are some; with one
 /// call in a hundred slow, so many in a row do not happen.
-pub const BREAKER_FAILURES: u32 = 20;
+pub const BREAKER_FAILURES: u64 = 20;
 /// Where calls are few, failures alone for so long open it, two at the least: five deadlines of 10 ms.
 pub const BREAKER_PATIENCE: Nanos = Nanos::from_millis(50);
 /// From one opening of the breaker to the next, at the least: a store that is well one moment and ill the next must not

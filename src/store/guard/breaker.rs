@@ -128,28 +128,26 @@ const fn is_open(generation: u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Streak {
     since_us: u64,
-    failures: u32,
+    failures: u64,
     generation: u64,
 }
 
 const GENERATION_BITS: u32 = 4;
 const FAILURES_BITS: u32 = 5;
-const FAILURES_MOST: u32 = (1 << FAILURES_BITS) - 1;
+const FAILURES_MOST: u64 = (1 << FAILURES_BITS) - 1;
 const _: () = assert!(BREAKER_FAILURES <= FAILURES_MOST);
 
 impl Streak {
     fn unpack(word: u64) -> Self {
         Self {
             since_us: word >> (FAILURES_BITS + GENERATION_BITS),
-            failures: (word >> GENERATION_BITS) as u32 & FAILURES_MOST,
+            failures: (word >> GENERATION_BITS) & FAILURES_MOST,
             generation: word & ((1 << GENERATION_BITS) - 1),
         }
     }
 
     fn pack(self) -> u64 {
-        (self.since_us << (FAILURES_BITS + GENERATION_BITS))
-            | (u64::from(self.failures) << GENERATION_BITS)
-            | self.generation
+        (self.since_us << (FAILURES_BITS + GENERATION_BITS)) | (self.failures << GENERATION_BITS) | self.generation
     }
 
     /// The same, or an empty one where it is another generation's.

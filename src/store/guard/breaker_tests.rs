@@ -128,7 +128,11 @@ fn one_call_in_a_hundred_that_is_slow_never_opens_it() {
     for ms in 0..1_000_000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let call = breaker.admits().expect("it never opens");
-        if (random >> 33) % 100 == 0 { assert!(!breaker.failed(call, at_ms(ms))) } else { breaker.succeeded(call) }
+        if (random >> 33).is_multiple_of(100) {
+            assert!(!breaker.failed(call, at_ms(ms)));
+        } else {
+            breaker.succeeded(call);
+        }
     }
 }
 
