@@ -70,7 +70,7 @@ fn mixed(messages: &[Bytes]) -> Vec<Bytes> {
 fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
     let (service, generation) = (&stage.service, stage.service.live.snapshot());
     let generation: &Generation = generation.as_deref().expect("rules are live");
-    let (now, Store::Memory(memory)) = (service.clock.now(), &*service.store);
+    let (now, memory) = (service.clock.now(), service.store.in_process());
     let requests: Vec<Request<'_>> = messages.iter().map(|message| receive(message).expect("a request")).collect();
     let domain = generation.rules.domains.get(requests[0].domain);
     let find = |request: &Request<'_>| found(domain, request, stage);

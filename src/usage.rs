@@ -193,7 +193,7 @@ descriptors:
         }
 
         fn counters(&self) -> usize {
-            let Store::Memory(memory) = &self.store;
+            let memory = self.store.in_process();
             memory.fill().counters
         }
     }

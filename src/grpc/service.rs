@@ -104,7 +104,7 @@ impl RateLimitService {
         let Asked { core, stopwatch, request, generation, domain } = *asked;
         let Charged { verdicts, now, source } = charged;
         let decision = decide(*now, domain, found, plan, verdicts);
-        let answer = self.write(generation, request, &decision, *source);
+        let answer = Self::write(generation, request, &decision, *source);
         generation.decisions.count(core, domain, found, plan, verdicts);
         self.book.note_started(*now, request, found, plan, verdicts);
         self.telemetry.latency().record(core, stopwatch.elapsed());
@@ -153,7 +153,7 @@ impl RateLimitService {
         found
     }
 
-    fn write(&self, generation: &Generation, request: &Request<'_>, decision: &Decision<'_>, source: Source) -> Bytes {
+    fn write(generation: &Generation, request: &Request<'_>, decision: &Decision<'_>, source: Source) -> Bytes {
         ROOM.with_borrow_mut(|room| {
             let mut answer = Answer::to(decision, &mut room.answer);
             render(decision, request, &generation.responses, source.name(), &mut room.scratch, &mut answer);

@@ -78,7 +78,7 @@ impl World {
         let domain = &generation.rules.domains[&b"shop"[..]];
         let found = [domain.find_under(generation.orders_of(b"shop"), now, &request.entries, None, &HASH_KEY)];
         let plan = plan(Some(domain), &request, &found);
-        let Store::Memory(memory) = &self.store;
+        let memory = self.store.in_process();
         let verdicts = memory.charge(now, &plan.charges);
         self.book.note_started(now, &request, &found, &plan, &verdicts);
         let decision = decide(now, Some(domain), &found, &plan, &verdicts);

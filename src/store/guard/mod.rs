@@ -16,12 +16,13 @@ pub mod in_flight;
 pub mod refusals;
 pub mod share;
 
-use std::sync::Arc;
+use std::{hash::Hasher as _, sync::Arc};
 
 use breaker::Breaker;
 use in_flight::InFlight;
 use refusals::Refusals;
 use share::decide_without_store;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use smallvec::SmallVec;
 
 use super::{
@@ -49,12 +50,14 @@ pub struct Guard {
     breaker: Breaker,
     calls: InFlight,
     refusals: Refusals,
+    /// A secret of this process.
+    key: [u8; 16],
     clock: Clock,
     events: Arc<StoreEvents>,
 }
 
 impl Guard {
-    /// `key` is what questions are hashed with: random.
+    /// `key` is what questions and names are hashed with in this process: random.
     pub fn new(
         redis: Redis,
         local: Memory,
@@ -64,7 +67,7 @@ impl Guard {
         events: Arc<StoreEvents>,
     ) -> Self {
         let (breaker, calls, refusals) = (Breaker::default(), InFlight::new(STORE_CALLS_MAX), Refusals::new(key));
-        Self { redis, local, replicas, breaker, calls, refusals, clock, events }
+        Self { redis, local, replicas, breaker, calls, refusals, key, clock, events }
     }
 
     /// Decides all charges of one request: by the store, or in its place. Never fails, and takes no longer than the
@@ -96,8 +99,23 @@ impl Guard {
         let of_charge = |charge: &Charge<'_>| of_descriptor(charge.descriptor).unwrap_or_default();
         let on_store_error: SmallVec<[OnStoreError; 8]> = asking.charges.list.iter().map(of_charge).collect();
         decide_without_store(asking.charges, &on_store_error, self.replicas, |charges| {
-            self.local.charge(asking.now, charges)
+            self.local.charge(asking.now, &self.named_here(charges))
         })
+    }
+
+    /// `charges` with other names: those that replicas have in common can be worked out by everybody, and a client who
+    /// chose his values by them could crowd one corner of our memory.
+    fn named_here<'p>(&self, charges: &Charges<'p>) -> Charges<'p> {
+        let mut named = charges.clone();
+        named.list.iter_mut().for_each(|charge| charge.key = self.name_here(charge.key));
+        named.gates.iter_mut().for_each(|gate| gate.key = self.name_here(gate.key));
+        named
+    }
+
+    fn name_here(&self, key: CounterKey) -> CounterKey {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write_u128(key.0);
+        CounterKey(hasher.finish128().as_u128())
     }
 
     async fn call(&self, asking: &Asking<'_, '_>, seats: &Seats) -> Result<super::redis::Decided, NoAnswer> {
@@ -129,7 +147,7 @@ impl Guard {
     ///
     /// Why nobody knows whether that was done.
     pub async fn reset(&self, now: Timestamp, domain: &str, charges: &Charges<'_>) -> Result<Emptied, Away> {
-        self.local.reset(now, charges);
+        self.local.reset(now, &self.named_here(charges));
         let emptied = self.redis.reset(now, domain, charges).await;
         self.refusals.clear();
         emptied
@@ -141,7 +159,7 @@ impl Guard {
     ///
     /// Why nobody knows whether that was done.
     pub async fn lift(&self, now: Timestamp, domain: &str, key: CounterKey) -> Result<bool, Away> {
-        let here = self.local.lift(key, now);
+        let here = self.local.lift(self.name_here(key), now);
         let there = self.redis.lift(now, domain, key).await;
         self.refusals.clear();
         there.map(|there| here || there)

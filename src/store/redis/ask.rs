@@ -1,4 +1,4 @@
-//! What a request asks of its counters, as the script reads it: a MessagePack list of whole numbers.
+//! What a request asks of its counters, as the script reads it: a `MessagePack` list of whole numbers.
 //!
 //! | numbers | what |
 //! |---|---|
@@ -48,7 +48,7 @@ impl Seats {
             return seats;
         }
         let all: SmallVec<[CounterKey; 8]> = keys.collect();
-        seats.keys = all.clone();
+        seats.keys.clone_from(&all);
         seats.keys.sort_unstable();
         seats.keys.dedup();
         seats.of = all.iter().map(|key| place(seats.keys.binary_search(key).unwrap_or(0))).collect();

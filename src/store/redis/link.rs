@@ -31,7 +31,7 @@ enum Stage {
 }
 
 /// A connection, and which of its link's it is.
-pub(super) struct Line {
+pub(super) struct Open {
     pub connection: MultiplexedConnection,
     number: u64,
 }
@@ -43,12 +43,12 @@ impl Link {
     /// # Errors
     ///
     /// Why it could not be opened.
-    pub async fn line(self: &Arc<Self>, door: &Arc<Door>, scripts: &Arc<Scripts>) -> Result<Line, Away> {
+    pub async fn open(self: &Arc<Self>, door: &Arc<Door>, scripts: &Arc<Scripts>) -> Result<Open, Away> {
         let (mut opening, number) = {
             let mut state = self.state.lock();
             match &state.stage {
                 Stage::Open(connection) => {
-                    return Ok(Line { connection: connection.clone(), number: state.number });
+                    return Ok(Open { connection: connection.clone(), number: state.number });
                 }
                 Stage::Opening(opening) => (opening.clone(), state.number),
                 Stage::Closed => {
@@ -68,7 +68,7 @@ impl Link {
         };
         let opened = opening.wait_for(Option::is_some).await.map_err(|_| Away::Lost)?;
         let connection = opened.clone().ok_or(Away::Lost)??;
-        Ok(Line { connection, number })
+        Ok(Open { connection, number })
     }
 
     fn opened(&self, number: u64, opened: &Result<MultiplexedConnection, Away>) {
@@ -79,9 +79,9 @@ impl Link {
     }
 
     /// A connection broke: the next who asks opens another.
-    pub fn broke(&self, line: &Line) {
+    pub fn broke(&self, open: &Open) {
         let mut state = self.state.lock();
-        if state.number == line.number {
+        if state.number == open.number {
             state.stage = Stage::Closed;
         }
     }

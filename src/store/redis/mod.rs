@@ -28,7 +28,7 @@ use std::{
 pub(super) use ask::Seats;
 pub use away::Away;
 use door::Door;
-use link::{Line, Link};
+use link::{Link, Open};
 use redis::{Cmd, Value};
 use reply::Seen;
 use script::{Call, How, Runnable};
@@ -194,10 +194,10 @@ impl Redis {
         let deadline = within.map_or(self.deadline, |within| within.min(self.deadline));
         let link = &self.links[core.map_or(self.links.len() - 1, |core| core % (self.links.len() - 1).max(1))];
         let answer = tokio::time::timeout(deadline, async {
-            let mut line = link.line(&self.door, &self.scripts).await?;
-            match send(link, &mut line, call.command(How::Hash, self.time)).await {
+            let mut open = link.open(&self.door, &self.scripts).await?;
+            match send(link, &mut open, call.command(How::Hash, self.time)).await {
                 // Nothing ran, so it may be sent again.
-                Err(Away::NoScript) => send(link, &mut line, call.command(How::Text, self.time)).await,
+                Err(Away::NoScript) => send(link, &mut open, call.command(How::Text, self.time)).await,
                 answer => answer,
             }
         });
@@ -206,12 +206,12 @@ impl Redis {
     }
 }
 
-async fn send(link: &Link, line: &mut Line, command: Cmd) -> Result<Value, Away> {
-    let answer = line.connection.send_packed_command(&command).await;
+async fn send(link: &Link, open: &mut Open, command: Cmd) -> Result<Value, Away> {
+    let answer = open.connection.send_packed_command(&command).await;
     answer.and_then(Value::extract_error).map_err(|error| {
         let away = Away::of(&error);
         if away == Away::Lost {
-            link.broke(line);
+            link.broke(open);
         }
         away
     })
