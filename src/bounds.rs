@@ -182,3 +182,14 @@ pub const ORDER_LENGTH_MAX: Nanos = Nanos::from_secs(366 * 86_400);
 /// Blocks started by refusals that are remembered by name, for people to list: some 2 MB. Those beyond hold all the
 /// same.
 pub const STARTED_BLOCKS_LISTED_MAX: usize = 10_000;
+
+/// Largest whole number that Redis' scripts count to: their numbers are doubles.
+pub const REDIS_NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Counters and blocks of one request that one script may meet; a request with more is decided as if Redis were away. At a
+/// microsecond each, everybody else waits for a millisecond.
+pub const REDIS_COUNTERS_PER_REQUEST_MAX: usize = 1_000;
+/// A connection to Redis must be open and greeted so long after it was begun: a handshake of TLS across a continent. Calls
+/// do not wait for it: each has its own deadline.
+pub const REDIS_CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// A file with a password, in bytes.
+pub const SECRET_FILE_MAX_BYTES: u64 = 4 << 10;

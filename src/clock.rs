@@ -27,6 +27,15 @@ impl Clock {
         Timestamp(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// What time it is for tests, where their clock stands still: then it is that time everywhere, also where counters
+    /// live beyond this process and have a clock of their own.
+    pub fn told(self) -> Option<Timestamp> {
+        #[cfg(feature = "test-clock")]
+        return test_clock::told();
+        #[cfg(not(feature = "test-clock"))]
+        None
+    }
+
     /// Starts measuring.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
     pub fn stopwatch(self) -> Stopwatch {

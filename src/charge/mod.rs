@@ -35,6 +35,17 @@ pub struct Charge<'p> {
     pub group: u32,
 }
 
+impl Charge<'_> {
+    /// The room that it needs to fit. An overdraw fits as long as anything is left; a refund always does.
+    pub fn room_asked(&self) -> u64 {
+        match (self.ask, self.role) {
+            (Ask::GiveBack(_), _) => 0,
+            (Ask::Look, _) | (Ask::Take(_), Role::Overdraw) => 1,
+            (Ask::Take(hits), _) => hits,
+        }
+    }
+}
+
 /// What a charge's refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -110,7 +110,7 @@ impl Table<'_, '_> {
         let mut all_fit = true;
         for index in group.clone() {
             let charge = &self.charges.list[index];
-            list[index].fits = charge.limit.has_room(self.counter(index), self.now, room_asked(charge));
+            list[index].fits = charge.limit.has_room(self.counter(index), self.now, charge.room_asked());
             all_fit &= list[index].fits;
         }
         for index in group {
@@ -124,7 +124,7 @@ impl Table<'_, '_> {
             let counter = self.counter(index);
             list[index].standing = charge.limit.standing(counter, self.now);
             if !list[index].fits {
-                list[index].wait = charge.limit.wait(counter, self.now, room_asked(charge));
+                list[index].wait = charge.limit.wait(counter, self.now, charge.room_asked());
             }
         }
         all_fit
@@ -165,7 +165,7 @@ impl Table<'_, '_> {
         if charge.role == Role::Shadow {
             return Verdict { fits: true, standing, wait: Wait::None };
         }
-        let wait = match room_asked(charge) {
+        let wait = match charge.room_asked() {
             0 => Wait::None,
             asked => charge.limit.wait(counter, self.now, ahead.saturating_add(asked)),
         };
@@ -244,7 +244,7 @@ impl Table<'_, '_> {
                 self.apply(index);
                 let counter = self.counter(index);
                 let fits = matches!(charge.ask, Ask::GiveBack(_)) || counter.used <= charge.limit.count;
-                let wait = if fits { Wait::None } else { charge.limit.wait(counter, self.now, room_asked(charge)) };
+                let wait = if fits { Wait::None } else { charge.limit.wait(counter, self.now, charge.room_asked()) };
                 list.push(Verdict { fits, standing: charge.limit.standing(counter, self.now), wait });
                 all_fit &= fits;
             }
@@ -266,15 +266,6 @@ impl Table<'_, '_> {
             Ask::GiveBack(hits) => *counter = charge.limit.give_back(*counter, self.now, hits),
             Ask::Look => {}
         }
-    }
-}
-
-/// The room that a charge needs to fit. An overdraw fits as long as anything is left; a refund always does.
-fn room_asked(charge: &Charge<'_>) -> u64 {
-    match (charge.ask, charge.role) {
-        (Ask::GiveBack(_), _) => 0,
-        (Ask::Look, _) | (Ask::Take(_), Role::Overdraw) => 1,
-        (Ask::Take(hits), _) => hits,
     }
 }
 

@@ -94,6 +94,15 @@ impl Window {
 }
 
 impl Calendar {
+    /// How many [edges](Self::edges_around) there are.
+    pub const EDGES: usize = 4;
+
+    /// The edges of the window that contains `now`, and one more on either side.
+    pub fn edges_around(&self, now: Timestamp) -> [Timestamp; Self::EDGES] {
+        let (start, end) = self.around(now);
+        [self.around(Timestamp(start.0.saturating_sub(1))).0, start, end, self.around(end).1]
+    }
+
     fn around(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let Some((start, end)) = self.edges(now) else {
             // Beyond what calendars know (the year 9999): one window that never ends.

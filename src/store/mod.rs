@@ -1,6 +1,8 @@
 //! Where counters live. An enum chooses: the charge is too hot for trait objects, and there will be few of them.
 
 pub mod memory;
+#[cfg(feature = "serve")]
+pub mod redis;
 
 use crate::{
     charge::{Charges, CounterKey, Verdicts},

@@ -66,12 +66,12 @@ proptest! {
                     }
                 }
                 Step::Request(asks) => {
-                    let unplaced = real.memory.fill().unplaced;
+                    let unplaced = real.memory().fill().unplaced;
                     let decided = real.decide(now, asks);
                     prop_assert!(decided.refused || !refusals.hold(now, asks), "step {}: {:?} forgiven", number, asks);
                     if decided.refused {
                         // A block that finds no place is not kept.
-                        let kept = real.memory.fill().unplaced == unplaced;
+                        let kept = real.memory().fill().unplaced == unplaced;
                         refusals.note(now, asks, decided.retry_after_secs.filter(|_| kept));
                     } else {
                         excess += u64::from(book.clone().decide(&rules, now, asks).refused);
@@ -80,7 +80,7 @@ proptest! {
                 }
             }
         }
-        let fill = real.memory.fill();
+        let fill = real.memory().fill();
         prop_assert!(fill.counters <= COUNTERS && fill.sketches <= 8, "{:?}", fill);
         let forgotten = fill.evicted + fill.unplaced;
         prop_assert!(excess == 0 || forgotten > 0, "{} passed that should not, and nothing was evicted", excess);

@@ -4,13 +4,18 @@
 mod book;
 mod clock;
 mod flood;
+mod on_redis;
 mod real;
+mod same_answers;
 
-use proptest::prelude::*;
+use std::sync::Arc;
+
+use proptest::{prelude::*, test_runner::TestRunner};
 use tallygate::{request::Ask, units::Timestamp};
 
 use book::{Algorithm, Book, LimitSpec, Mode, RuleSpec, Rules};
-use real::{Decided, Real, load};
+use on_redis::OnRedis;
+use real::{Counters, Decided, Real, load};
 
 /// An edge of all windows.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -133,39 +138,64 @@ proptest! {
 
     #[test]
     fn everything_is_decided_by_the_book(first in rules(), steps in prop::collection::vec(step(), 1..30)) {
-        let mut now = START;
-        let (mut rules, mut real, mut book) = (first.clone(), Real::new(&first, 10_000), Book::default());
-        for (number, step) in steps.iter().enumerate() {
-            match step {
-                Step::Wait(nanos) => now = Timestamp(now.0 + nanos),
-                Step::Reload(next) => (rules, real.compiled) = (next.clone(), load(next)),
-                Step::Lift(key, value) if real.lift(now, *key, *value) => book.lift(*key, *value),
-                Step::Lift(..) => {}
-                Step::Reset { key, value, beginning } => {
-                    real.reset(now, *key, *value, *beginning);
-                    book.reset(&rules, *key, *value, *beginning);
-                }
-                Step::Block(key, value, secs) => {
-                    let until = Timestamp(now.0 + secs * 1_000_000_000);
-                    real.order_block(*key, *value, until);
-                    book.order_block(*key, *value, until);
-                }
-                Step::Override(key, value, limits) => {
-                    real.override_limits(*key, *value, limits.as_deref());
-                    book.override_limits(*key, *value, limits.clone());
-                }
-                Step::Request(asks) => {
-                    let ours = real.decide(now, asks);
-                    let theirs = book.decide(&rules, now, asks);
-                    prop_assert_eq!(ours.refused, theirs.refused, "step {}: {:?}", number, asks);
-                    prop_assert_eq!(&ours.statuses, &theirs.statuses, "step {}: {:?}", number, asks);
-                    if ours.refused {
-                        promise_is_true(&book, &rules, now, asks, &ours)?;
-                    }
+        is_decided_by_the_book(Real::new(&first, 10_000), first, &steps)?;
+    }
+}
+
+#[test]
+fn everything_over_redis_is_decided_by_the_book() {
+    let redis = OnRedis::start();
+    let cases = (rules(), prop::collection::vec(step_in_micros(), 1..30));
+    let mut runner =
+        TestRunner::new(ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(2_000) });
+    let decided = runner.run(&cases, |(first, steps)| {
+        redis.forget();
+        is_decided_by_the_book(Real::over(Counters::Redis(Arc::clone(&redis)), &first), first, &steps)
+    });
+    decided.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A step that takes whole microseconds, as Redis' clock does.
+fn step_in_micros() -> impl Strategy<Value = Step> {
+    step().prop_map(|step| match step {
+        Step::Wait(nanos) => Step::Wait(nanos / 1_000 * 1_000),
+        other => other,
+    })
+}
+
+fn is_decided_by_the_book(mut real: Real, mut rules: Rules, steps: &[Step]) -> Result<(), TestCaseError> {
+    let (mut now, mut book) = (START, Book::default());
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Wait(nanos) => now = Timestamp(now.0 + nanos),
+            Step::Reload(next) => (rules, real.compiled) = (next.clone(), load(next)),
+            Step::Lift(key, value) if real.lift(now, *key, *value) => book.lift(*key, *value),
+            Step::Lift(..) => {}
+            Step::Reset { key, value, beginning } => {
+                real.reset(now, *key, *value, *beginning);
+                book.reset(&rules, *key, *value, *beginning);
+            }
+            Step::Block(key, value, secs) => {
+                let until = Timestamp(now.0 + secs * 1_000_000_000);
+                real.order_block(*key, *value, until);
+                book.order_block(*key, *value, until);
+            }
+            Step::Override(key, value, limits) => {
+                real.override_limits(*key, *value, limits.as_deref());
+                book.override_limits(*key, *value, limits.clone());
+            }
+            Step::Request(asks) => {
+                let ours = real.decide(now, asks);
+                let theirs = book.decide(&rules, now, asks);
+                prop_assert_eq!(ours.refused, theirs.refused, "step {}: {:?}", number, asks);
+                prop_assert_eq!(&ours.statuses, &theirs.statuses, "step {}: {:?}", number, asks);
+                if ours.refused {
+                    promise_is_true(&book, &rules, now, asks, &ours)?;
                 }
             }
         }
     }
+    Ok(())
 }
 
 /// Ten years: far beyond every window here.

@@ -16,7 +16,10 @@ use tallygate::{
     units::Timestamp,
 };
 
-use crate::book::{Algorithm, LimitSpec, Mode, RuleSpec, Rules};
+use crate::{
+    book::{Algorithm, LimitSpec, Mode, RuleSpec, Rules},
+    on_redis::OnRedis,
+};
 
 const HASH_KEY: HashKey = HashKey([3; 16]);
 pub const KEYS: [&str; 3] = ["account", "address", "tokens"];
@@ -77,9 +80,16 @@ pub struct Decided {
     pub never: bool,
 }
 
+/// Where counters live.
+#[derive(Debug)]
+pub enum Counters {
+    Memory(Memory),
+    Redis(Arc<OnRedis>),
+}
+
 /// The real thing: the store, and the rules that are in force.
 pub struct Real {
-    pub memory: Memory,
+    pub counters: Counters,
     pub compiled: Compiled,
     orders: Orders,
     marks: u128,
@@ -87,7 +97,19 @@ pub struct Real {
 
 impl Real {
     pub fn new(rules: &Rules, max_counters: usize) -> Self {
-        Self { memory: Memory::new(max_counters), compiled: load(rules), orders: Orders::default(), marks: 0 }
+        Self::over(Counters::Memory(Memory::new(max_counters)), rules)
+    }
+
+    pub fn over(counters: Counters, rules: &Rules) -> Self {
+        Self { counters, compiled: load(rules), orders: Orders::default(), marks: 0 }
+    }
+
+    /// The store, where it is in memory.
+    pub fn memory(&self) -> &Memory {
+        match &self.counters {
+            Counters::Memory(memory) => memory,
+            Counters::Redis(_) => panic!("counters are in Redis"),
+        }
     }
 
     pub fn decide(&self, now: Timestamp, asks: &[(usize, usize, Ask)]) -> Decided {
@@ -99,7 +121,10 @@ impl Real {
         };
         let found: Vec<_> = request.descriptors.iter().map(find).collect();
         let plan = plan(Some(domain), &request, &found);
-        let verdicts = self.memory.charge(now, &plan.charges);
+        let verdicts = match &self.counters {
+            Counters::Memory(memory) => memory.charge(now, &plan.charges),
+            Counters::Redis(redis) => redis.charge(now, &plan.charges),
+        };
         let decision = decide(now, Some(domain), &found, &plan, &verdicts);
         Decided {
             refused: decision.refused,
@@ -112,7 +137,7 @@ impl Real {
     /// Drops everything that has expired.
     pub fn sweep(&self, now: Timestamp) {
         // Each call looks at one shard of the 1,024.
-        (0..1_024).for_each(|_| self.memory.expire_some(now));
+        (0..1_024).for_each(|_| self.memory().expire_some(now));
     }
 
     /// Lifts the block on a key's value, if its rule knows of blocks; says whether it does.
@@ -123,7 +148,10 @@ impl Real {
         let gates = domain.find_under(Some(&self.orders), now, &entries, None, &HASH_KEY).gates;
         let mut started = gates.iter().filter(|gate| gate.ordered_until == Timestamp::EPOCH).peekable();
         let any = started.peek().is_some();
-        started.for_each(|gate| _ = self.memory.lift(CounterKey(gate.key), now));
+        started.for_each(|gate| match &self.counters {
+            Counters::Memory(memory) => _ = memory.lift(CounterKey(gate.key), now),
+            Counters::Redis(redis) => redis.lift(now, CounterKey(gate.key)),
+        });
         any
     }
 
@@ -140,7 +168,11 @@ impl Real {
         let request = request(&[(key, value, Ask::Look)], &values);
         let domain = &self.compiled.rules.domains[&b"d"[..]];
         let found = [domain.find_under(Some(&self.orders), now, &request.entries, None, &HASH_KEY)];
-        self.memory.reset(now, &plan(Some(domain), &request, &found).charges);
+        let charges = plan(Some(domain), &request, &found).charges;
+        match &self.counters {
+            Counters::Memory(memory) => _ = memory.reset(now, &charges),
+            Counters::Redis(redis) => redis.reset(now, &charges),
+        }
     }
 
     pub fn order_block(&mut self, key: usize, value: usize, until: Timestamp) {

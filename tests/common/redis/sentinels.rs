@@ -31,10 +31,11 @@ impl Sentinels {
         eventually("the replica follows", || {
             replica.ask::<String>(&["INFO", "replication"]).contains("master_link_status:up")
         });
-        // Gone after 500 ms without an answer: a server that is only slow on a busy machine answers within that.
+        // A sentinel first asks a server that it has just heard of after its period, a second or less; one that may be
+        // silent for no longer than that is given up before it was asked, and the two change places for ever.
         let configuration = format!(
             "sentinel monitor {MASTER} 127.0.0.1 {port} 2\n\
-             sentinel down-after-milliseconds {MASTER} 500\n\
+             sentinel down-after-milliseconds {MASTER} 1500\n\
              sentinel failover-timeout {MASTER} 2000\n"
         );
         let sentinels = [(); 3].map(|()| RedisServer::start_sentinel(&configuration));
