@@ -14,6 +14,7 @@ mod sentinels;
 mod server;
 
 pub use cluster::Cluster;
+pub use ports::free_port;
 pub use process::{eventually, within};
 pub use proxy::{Direction, Proxy, Weather};
 pub use sentinels::Sentinels;

@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use redis::{
-    Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult, Value,
-};
+use redis::{Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisResult, Value};
 use tempfile::TempDir;
 
 use super::{ports::free_port, process::Process};
