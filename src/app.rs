@@ -2,6 +2,7 @@
 //! order.
 
 mod keep;
+mod shared_store;
 
 use std::{
     fs, io,
@@ -34,10 +35,7 @@ use crate::{
     orders::Book,
     reload::{self, Reload, last_good::LastGood},
     serve_http::serve_http,
-    store::{
-        Store,
-        memory::{Memory, snapshot::Directory},
-    },
+    store::{Store, memory::snapshot::Directory},
     telemetry::{Telemetry, events::ServerEvents, metrics},
 };
 
@@ -93,7 +91,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let telemetry = Telemetry::new(settings.cores);
     telemetry.gauge(&metrics::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
     let (live, health) = (Arc::new(Live::default()), Arc::new(Health::default()));
-    let store = Arc::new(Store::Memory(Memory::new(settings.max_counters)));
+    let store = Arc::new(shared_store::store(settings, clock, &telemetry)?);
     // Before counters are restored: they are what huge pages are for.
     tokio::spawn(huge_pages_when_at_work(Arc::clone(&store)));
     let state = state_directory(&settings.state);
@@ -167,6 +165,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let endpoints = admin::router(endpoints, Door::new(token));
     tasks.spawn(serve_http(http, http::router(neighbourhood), HTTP_CONNECTIONS_MAX, stopped.clone()));
     tasks.spawn(serve_http(admin, endpoints, ADMIN_CONNECTIONS_MAX, stopped.clone()));
+    tasks.spawn(shared_store::watch(Arc::clone(&store), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
     tasks.spawn(tidy(clock, book, Arc::clone(&telemetry), stopped.clone()));
     tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
@@ -200,8 +199,7 @@ async fn huge_pages_when_at_work(store: Arc<Store>) {
     let mut ticks = interval(AT_WORK_EVERY);
     loop {
         ticks.tick().await;
-        let Store::Memory(memory) = &*store;
-        if memory.fill().bytes >= AT_WORK_BYTES {
+        if store.in_process().fill().bytes >= AT_WORK_BYTES {
             huge_pages::allow();
             return;
         }
@@ -313,8 +311,7 @@ async fn sweep(clock: Clock, store: Arc<Store>, mut stopped: watch::Receiver<boo
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
-        let Store::Memory(memory) = &*store;
-        memory.expire_some(clock.now());
+        store.in_process().expire_some(clock.now());
     }
 }
 

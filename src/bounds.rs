@@ -160,6 +160,18 @@ pub const SKETCH_WIDTH_MAX: usize = 1 << 16;
 /// Runtimes that serve gRPC: larger machines than this run several processes.
 pub const CORES_MAX: usize = 256;
 
+/// Largest count or burst of a limit whose counters are in Redis: its scripts count in doubles, which are exact up to
+/// 2^53, and from one more on two numbers would look alike.
+pub const REDIS_COUNT_MAX: u64 = (1 << 53) - 1;
+/// Shortest `store_deadline`. A round trip on one machine takes a tenth of it; with less, every hiccup of the scheduler
+/// would count as a failure of Redis.
+pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(1);
+/// Longest `store_deadline`. Envoy gives up after 20 ms by default: who waits for a second waits for nobody.
+pub const STORE_DEADLINE_MAX: Duration = Duration::from_secs(1);
+/// Processes that share their counters at most: each holds a connection a core, and a Redis takes 10,000 clients by
+/// default.
+pub const REPLICAS_MAX: u32 = 10_000;
+
 /// Counters of one section of a segment at most: what a restore must find room for at once. 128 KiB, a sensible piece
 /// to read and write.
 pub const SECTION_SLOTS_MAX: usize = 4_096;
@@ -183,8 +195,6 @@ pub const ORDER_LENGTH_MAX: Nanos = Nanos::from_secs(366 * 86_400);
 /// same.
 pub const STARTED_BLOCKS_LISTED_MAX: usize = 10_000;
 
-/// Largest whole number that Redis' scripts count to: their numbers are doubles.
-pub const REDIS_NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Counters and blocks of one request that one script may meet; a request with more is decided as if Redis were away. At a
 /// microsecond each, everybody else waits for a millisecond.
 pub const REDIS_COUNTERS_PER_REQUEST_MAX: usize = 1_000;
@@ -193,3 +203,32 @@ pub const REDIS_COUNTERS_PER_REQUEST_MAX: usize = 1_000;
 pub const REDIS_CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// A file with a password, in bytes.
 pub const SECRET_FILE_MAX_BYTES: u64 = 4 << 10;
+
+/// Calls to a store beyond this process that may be under way at once, all cores together; who finds no place decides
+/// without the store. A Redis at its best, 85,000 scripts a second, has 850 under way that end within their 10 ms.
+pub const STORE_CALLS_MAX: usize = 1_024;
+/// Failures since the last success that open the breaker. A lone slow call is no outage, and neither are some; with one
+/// call in a hundred slow, so many in a row do not happen.
+pub const BREAKER_FAILURES: u64 = 20;
+/// Where calls are few, failures alone for so long open it, two at the least: five deadlines of 10 ms.
+pub const BREAKER_PATIENCE: Nanos = Nanos::from_millis(50);
+/// From one opening of the breaker to the next, at the least: a store that is well one moment and ill the next must not
+/// send every replica to and fro, nor fill the log.
+pub const BREAKER_OPENINGS_APART: Nanos = Nanos::SECOND;
+/// While it is open, the pause from one probe to the next: the store is in use again well within a second of its return,
+/// and ten asks a second from each replica harm none that is starting.
+pub const PROBE_PAUSE: Nanos = Nanos::from_millis(100);
+/// That pause is so much shorter or longer at most, a fifth, so that replicas that lost the store together do not come
+/// back together.
+pub const PROBE_JITTER: Nanos = Nanos::from_millis(20);
+/// Longest time that a refusal is repeated without asking the store: refunds, resets, overrides and limits raised on other
+/// replicas show within it.
+pub const REFUSAL_KEPT: Nanos = Nanos::SECOND;
+/// Refusals kept to be repeated, some 10 MB: clients over their limit within one second, beyond which some cost a call.
+pub const REFUSALS_MAX: usize = 1 << 16;
+/// Counters of a refusal that is kept; one of more costs a call each time. Three descriptors of two windows, with their
+/// gates, are twelve.
+pub const REFUSAL_COUNTERS_MAX: usize = 16;
+/// How long a client is told to stay away where nothing but the store's absence stands in its way: the store is in use
+/// again within a second of its return.
+pub const STORE_AWAY_WAIT: Nanos = Nanos::SECOND;

@@ -21,7 +21,7 @@
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
-//! | 5 | clock, huge_pages, telemetry, text |
+//! | 5 | clock, huge_pages, store_address, telemetry, text |
 //! | 4 | render |
 //! | 3 | decision |
 //! | 2 | rules, charge |
@@ -69,6 +69,8 @@ pub mod orders;
 pub mod reload;
 #[cfg(feature = "serve")]
 pub mod serve_http;
+#[cfg(feature = "serve")]
+pub mod store_address;
 #[cfg(feature = "serve")]
 pub mod telemetry;
 #[cfg(feature = "serve")]

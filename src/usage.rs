@@ -8,7 +8,7 @@ use crate::{
     live::Generation,
     request::{Entry, Request},
     rules::{Rule, identity::HashKey},
-    store::Store,
+    store::{Asking, Charged, Store},
     units::Timestamp,
 };
 
@@ -78,7 +78,16 @@ pub async fn look<'g>(
     if plan.limits.is_empty() {
         return Err(Unknown::Limit);
     }
-    let verdicts = store.charge(now, &plan.charges).await;
+    let on_store_error = [rule.on_store_error];
+    let asking = Asking {
+        now,
+        domain: &domain.name,
+        charges: &plan.charges,
+        on_store_error: &on_store_error,
+        core: None,
+        within: None,
+    };
+    let Charged { verdicts, now, .. } = store.charge(&asking).await;
     let figures = plan.limits.iter().zip(&verdicts.list);
     let figures = figures.map(|(limit, verdict)| Figure::of(limit, verdict, plan.charges.way, now));
     Ok(Usage {
@@ -120,7 +129,7 @@ mod tests {
         units::Nanos,
     };
 
-    const KEY: HashKey = HashKey([5; 16]);
+    const KEY: HashKey = HashKey::Secret([5; 16]);
     const START: Timestamp = Timestamp::from_secs(1_000_000_020);
 
     const RULES: &str = "
@@ -164,7 +173,9 @@ descriptors:
             let domain = &self.generation.rules.domains[b"shop".as_slice()];
             let found = [domain.find(&entries, None, &KEY)];
             let plan = plan(Some(domain), &request, &found);
-            now_or_never(self.store.charge(self.now, &plan.charges));
+            let (now, charges) = (self.now, &plan.charges);
+            let asking = Asking { now, domain: "shop", charges, on_store_error: &[], core: None, within: None };
+            now_or_never(self.store.charge(&asking));
         }
 
         fn look(&self, key: &str) -> Result<Usage<'_>, Unknown> {

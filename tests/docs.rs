@@ -76,7 +76,7 @@ impl Session<'_> {
         let request = build(&self.domain, &parsed);
 
         let domain = self.compiled.rules.domains.get(self.domain.as_bytes());
-        let key = HashKey([1; 16]);
+        let key = HashKey::Secret([1; 16]);
         let find = |descriptor: &Descriptor| {
             domain.map(|domain| domain.find(request.entries_of(descriptor), descriptor.limit, &key)).unwrap_or_default()
         };

@@ -19,7 +19,7 @@ use http::{Method, Request, Response, StatusCode};
 use tallygate::{
     bounds::MESSAGE_MAX_BYTES,
     grpc::{
-        Address, Answered, CoreError, Decide, Decided, Events, Failure, Health, Listener, Service, Settings,
+        Address, Answered, Call, CoreError, Decide, Decided, Events, Failure, Health, Listener, Service, Settings,
         TurnedAway,
         codec::receive,
         health::NAMES,
@@ -49,6 +49,23 @@ async fn a_call_is_answered() {
     let server = Server::start(Settings::default()).await;
     let answer = server.client().await.should_rate_limit(about("shop")).await.unwrap().into_inner();
     assert_eq!((answer.overall_code(), &answer.raw_body[..]), (Code::Ok, &b"shop"[..]));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_decides_knows_how_long_the_client_waits() {
+    let server = Server::start(Settings::default()).await;
+    let mut client = server.client().await;
+    for (header, told) in
+        [(Some("20m"), "Some(20ms)"), (Some("1S"), "Some(1s)"), (Some("soon"), "None"), (None, "None")]
+    {
+        let mut request = tonic::Request::new(about("timeout?"));
+        if let Some(header) = header {
+            request.metadata_mut().insert("grpc-timeout", header.parse().unwrap());
+        }
+        let answer = client.should_rate_limit(request).await.unwrap().into_inner();
+        assert_eq!(String::from_utf8_lossy(&answer.raw_body), told, "{header:?}");
+    }
     server.stop().await.unwrap();
 }
 
@@ -328,16 +345,16 @@ impl Echo {
 }
 
 impl Decide for Echo {
-    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided {
+    fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided {
         let waits =
             receive(&message).is_ok_and(|request| matches!(request.domain, [b'w', b'a', b'i', b't', ..] | b"hang"));
         if !waits {
-            return Decided::Now(answer(&message, core));
+            return Decided::Now(answer(&message, call));
         }
         let echo = Arc::clone(self);
         Decided::Later(Box::pin(async move {
             echo.wait(&message).await;
-            answer(&message, core)
+            answer(&message, call)
         }))
     }
 }
@@ -354,7 +371,7 @@ impl Echo {
 
 /// OK with the domain as the body, or what the domain asks for.
 #[expect(clippy::disallowed_methods, reason = "a core that is busy is busy in real time")]
-fn answer(message: &[u8], core: usize) -> Answered {
+fn answer(message: &[u8], call: Call) -> Answered {
     let request = receive(message)
         .map_err(|error| Failure { code: tonic::Code::InvalidArgument, message: error.to_string().into() })?;
     let mut body = request.domain.to_vec();
@@ -368,7 +385,8 @@ fn answer(message: &[u8], core: usize) -> Answered {
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(500) {}
         }
-        b"core?" => body = vec![u8::try_from(core).unwrap()],
+        b"core?" => body = vec![u8::try_from(call.core).unwrap()],
+        b"timeout?" => body = format!("{:?}", call.timeout).into_bytes(),
         domain if domain.len() > 1 << 20 => body.clear(),
         _ => {}
     }

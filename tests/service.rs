@@ -297,7 +297,11 @@ fn what_keeps_it_from_starting_is_said_in_a_line() {
         (vec!["--admin", "0.0.0.0:0"], 1, "setting `admin` is `0.0.0.0:0`, beyond this machine".to_owned()),
         (vec!["--grpc", "nowhere"], 1, "setting `grpc`".to_owned()),
         (vec!["--cores", "many"], 1, "setting `cores` (from flag) is `many`: expected a number".to_owned()),
-        (vec!["--store", "redis://x:pw@y"], 1, "setting `store` (from flag) is `redis://***@y`".to_owned()),
+        (
+            vec!["--store", "redis://x:pw@y:z"],
+            1,
+            "setting `store` (from flag) is `redis://***@y:z`: `y:z` is no HOST:PORT".to_owned(),
+        ),
         (vec!["--settings", &*settings], 1, "unknown key `drain_dealy`; did you mean `drain_delay`?".to_owned()),
         (vec!["--nonsense"], 2, "unexpected argument '--nonsense'".to_owned()),
     ] {

@@ -10,7 +10,7 @@ use tallygate::{
     clock::Clock,
     config::{DomainDefaults, RuleFile, compile},
     grpc::{
-        Decide as _, Decided,
+        Call, Decide as _, Decided,
         codec::FRAME_HEADER_BYTES,
         proto::{
             RateLimitDescriptor, RateLimitRequest, RateLimitResponse, protobuf::value::Kind,
@@ -137,7 +137,7 @@ impl Stage {
             panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
 
-        let (clock, hash_key, live) = (Clock, HashKey([7; 16]), Arc::new(Live::default()));
+        let (clock, hash_key, live) = (Clock, HashKey::Secret([7; 16]), Arc::new(Live::default()));
         let telemetry = Telemetry::new(1);
         let book = Arc::new(Book::open(Arc::clone(&live), hash_key, None, clock.now()));
         let decisions = Decisions::new(Arc::clone(&telemetry), &compiled.rules);
@@ -181,7 +181,7 @@ impl Stage {
     /// The framed answer to one message.
     #[inline]
     pub fn decide(&self, message: Bytes) -> Bytes {
-        match self.service.decide(message, 0) {
+        match self.service.decide(message, Call { core: 0, timeout: None }) {
             Decided::Now(Ok(answer)) => answer,
             Decided::Now(Err(failure)) => panic!("it failed: {failure:?}"),
             Decided::Later(_) => panic!("the memory store made somebody wait"),

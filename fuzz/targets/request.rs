@@ -38,7 +38,7 @@ fuzz_target!(|message: &[u8]| {
     let Ok(request) = receive(message) else { return };
     let domain = COMPILED.rules.domains.get(request.domain).or_else(|| COMPILED.rules.domains.get(&b"d"[..]));
     let Some(domain) = domain else { return };
-    let key = HashKey([7; 16]);
+    let key = HashKey::Secret([7; 16]);
     let found: Vec<_> = request
         .descriptors
         .iter()

@@ -1,7 +1,12 @@
 //! Every write leaves one line: who did what to whom, and how it ended. Values are not in it, only a short hash of each,
 //! by which lines about the same customer are found.
 
-use std::{fmt::Write as _, hash::Hasher as _, net::SocketAddr};
+use std::{
+    fmt::Write as _,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    sync::LazyLock,
+};
 
 use axum::{Json, extract::ConnectInfo};
 use serde_json::Value;
@@ -65,11 +70,16 @@ pub fn audited(admin: &Admin, action: Action, target: &Target, peer: Peer, outco
 }
 
 /// `api_key=#3fa2b1c9, path=#08d7e5a0`: the keys, and 32 bits of a keyed hash of each value. Enough to find lines
-/// again; without the key no value can be guessed from it.
+/// again; without the key no value can be guessed from it. Where names of counters have no secret, one is made up: such
+/// lines are found again among those of this process.
 fn masked(target: &Target, key: &HashKey) -> String {
+    let secret = match key {
+        HashKey::Secret(secret) => secret,
+        HashKey::Public => &*OF_PROCESS,
+    };
     let mut text = String::new();
     for (name, value) in &target.entries {
-        let mut hasher = SipHasher24::new_with_key(&key.0);
+        let mut hasher = SipHasher24::new_with_key(secret);
         hasher.write(b"tallygate: audit\0");
         hasher.write(value);
         let separator = if text.is_empty() { "" } else { ", " };
@@ -78,6 +88,13 @@ fn masked(target: &Target, key: &HashKey) -> String {
     }
     text
 }
+
+/// Random bytes that nobody is told.
+static OF_PROCESS: LazyLock<[u8; 16]> = LazyLock::new(|| {
+    let random = RandomState::new();
+    let [low, high] = [0_u8, 1].map(|half| u128::from(random.hash_one(half)));
+    (high << 64 | low).to_le_bytes()
+});
 
 #[cfg(test)]
 mod tests {
@@ -101,14 +118,17 @@ mod tests {
 
     #[test]
     fn values_are_told_apart_but_not_told() {
-        let key = HashKey([7; 16]);
-        let line = masked(&target(&["acme", "acme", "zeta"]), &key);
-        let parts: Vec<_> = line.split(", ").collect();
-        assert_eq!((parts.len(), parts[0]), (3, parts[1]));
-        assert_ne!(parts[0], parts[2]);
-        assert!(parts.iter().all(|part| part.starts_with("api_key=#") && part.len() == "api_key=#3fa2b1c9".len()));
-        assert!(!line.contains("acme"), "{line}");
-        assert_ne!(masked(&target(&["acme"]), &key), masked(&target(&["acme"]), &HashKey([8; 16])));
+        let keys = [HashKey::Secret([7; 16]), HashKey::Secret([8; 16]), HashKey::Public];
+        for key in &keys {
+            let line = masked(&target(&["acme", "acme", "zeta"]), key);
+            let parts: Vec<_> = line.split(", ").collect();
+            assert_eq!((parts.len(), parts[0]), (3, parts[1]));
+            assert_ne!(parts[0], parts[2]);
+            assert!(parts.iter().all(|part| part.starts_with("api_key=#") && part.len() == "api_key=#3fa2b1c9".len()));
+            assert!(!line.contains("acme"), "{line}");
+        }
+        let lines = keys.map(|key| masked(&target(&["acme", "zeta"]), &key));
+        assert!(lines[0] != lines[1] && lines[1] != lines[2], "{lines:?}");
     }
 
     #[test]
@@ -117,11 +137,11 @@ mod tests {
         let admin = Admin {
             clock: Clock,
             live: Arc::default(),
-            book: Arc::new(Book::open(Arc::default(), HashKey([7; 16]), None, Clock.now())),
+            book: Arc::new(Book::open(Arc::default(), HashKey::Secret([7; 16]), None, Clock.now())),
             health: Arc::default(),
             store: Arc::new(Store::Memory(Memory::new(1_000))),
             telemetry: Telemetry::new(1),
-            hash_key: HashKey([7; 16]),
+            hash_key: HashKey::Secret([7; 16]),
             started: Clock.stopwatch(),
         };
         let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 51_234)));

@@ -48,6 +48,8 @@ pub enum Error {
     NoLimit,
     #[error("not ready: {0}")]
     NotReady(&'static str),
+    #[error("the store of counters is away, and nobody knows what was done: {0}")]
+    StoreAway(String),
     #[error("there are {ORDERS_MAX} of these, which is the most: delete some")]
     TooMany,
 }
@@ -60,6 +62,7 @@ impl From<Refusal> for Error {
             Refusal::NoLimit => Self::NoLimit,
             Refusal::Shared { rule } => Self::SharedCounter { rule: rule.into() },
             Refusal::Limits(what) => Self::bad(format!("`limits`: {what}")),
+            Refusal::StoreAway(why) => Self::StoreAway(why.to_string()),
             Refusal::TooMany => Self::TooMany,
         }
     }
@@ -87,6 +90,7 @@ impl Error {
             Self::NotJsonType => ("not_json_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::NoLimit => ("no_limit", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NotReady(_) => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+            Self::StoreAway(_) => ("store_away", StatusCode::BAD_GATEWAY),
             Self::TooMany => ("too_many", StatusCode::INSUFFICIENT_STORAGE),
         }
     }
@@ -127,6 +131,7 @@ mod tests {
             Error::NotJsonType,
             Error::NoLimit,
             Error::NotReady("draining"),
+            Error::StoreAway("no answer within the deadline".to_owned()),
             Error::TooMany,
         ]
     }

@@ -57,21 +57,22 @@ pub(super) async fn restore(
     clock: Clock,
     telemetry: &Telemetry,
 ) -> anyhow::Result<(HashKey, Option<Kept>)> {
-    let fresh = fresh_key()?;
+    if matches!(**store, Store::Redis(_)) {
+        // What this process counts while the store is away is nothing to go on with.
+        return Ok((HashKey::Public, None));
+    }
+    let fresh = fresh_secret()?;
     let Some(state) = state.filter(|_| wanted) else {
         info!("counters are not kept over a restart");
-        return Ok((fresh, None));
+        return Ok((HashKey::Secret(fresh), None));
     };
     let (store, events) = (Arc::clone(store), SnapshotEvents::new(telemetry));
-    let restored = spawn_blocking(move || {
-        let Store::Memory(memory) = &*store;
-        take(&state, fresh, memory, clock, events)
-    });
+    let restored = spawn_blocking(move || take(&state, fresh, store.in_process(), clock, events));
     match restored.await.context("reading counters back")? {
         Ok((key, kept)) => Ok((key, Some(kept))),
         Err(error) => {
             warn!(error = format!("{error:#}"), "counters are not kept over a restart");
-            Ok((fresh, None))
+            Ok((HashKey::Secret(fresh), None))
         }
     }
 }
@@ -90,8 +91,7 @@ pub(super) async fn keep(kept: Option<Kept>, store: Arc<Store>, clock: Clock, mu
         if last || kept.patience.due() {
             let store = Arc::clone(&store);
             let walk = move || {
-                let Store::Memory(memory) = &*store;
-                kept.walk(memory, clock);
+                kept.walk(store.in_process(), clock);
                 kept
             };
             kept = match spawn_blocking(walk).await {
@@ -111,7 +111,7 @@ pub(super) async fn keep(kept: Option<Kept>, store: Arc<Store>, clock: Clock, mu
 /// Takes the state directory, and puts its counters into `store`.
 fn take<S: Source + Target>(
     state: &Path,
-    fresh: HashKey,
+    fresh: [u8; 16],
     store: &S,
     clock: Clock,
     events: SnapshotEvents,
@@ -119,7 +119,8 @@ fn take<S: Source + Target>(
     let started = clock.stopwatch();
     let lock = lock(&state.join("lock"))?;
     let directory = Directory::new(state.to_owned())?;
-    let (key, origin) = snapshot::hash_key::hash_key(&directory, fresh).context("the hash key")?;
+    let (secret, origin) = snapshot::hash_key::hash_key(&directory, fresh).context("the hash key")?;
+    let key = HashKey::Secret(secret);
     if origin == Origin::Damaged {
         events.key_damaged();
     }
@@ -147,10 +148,10 @@ pub(super) fn lock(path: &Path) -> anyhow::Result<File> {
 }
 
 /// The secret that names of counters are hashed with.
-fn fresh_key() -> anyhow::Result<HashKey> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
-    Ok(HashKey(key))
+fn fresh_secret() -> anyhow::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
+    Ok(secret)
 }
 
 impl Kept {
@@ -219,7 +220,7 @@ mod tests {
 
     fn take_for_test(state: &Path, key: u8) -> anyhow::Result<(HashKey, Kept)> {
         let events = SnapshotEvents::new(&Telemetry::new(1));
-        take(state, HashKey([key; 16]), &Memory::new(1_000), Clock, events)
+        take(state, [key; 16], &Memory::new(1_000), Clock, events)
     }
 
     #[test]
@@ -229,7 +230,7 @@ mod tests {
         let error = take_for_test(state.path(), 2).unwrap_err().to_string();
         assert!(error.starts_with("another process holds"), "{error}");
         drop(kept);
-        assert_eq!(take_for_test(state.path(), 2).unwrap().0.0, [1; 16]);
+        assert_eq!(take_for_test(state.path(), 2).unwrap().0, HashKey::Secret([1; 16]));
     }
 
     #[test]
@@ -272,8 +273,7 @@ mod tests {
     fn a_directory_that_vanishes_costs_nothing_but_the_snapshot() {
         let state = tempfile::tempdir().unwrap();
         let telemetry = Telemetry::new(1);
-        let (_, mut kept) =
-            take(state.path(), HashKey([1; 16]), &Busy, Clock, SnapshotEvents::new(&telemetry)).unwrap();
+        let (_, mut kept) = take(state.path(), [1; 16], &Busy, Clock, SnapshotEvents::new(&telemetry)).unwrap();
         kept.walk(&Busy, Clock);
         let path = state.path().to_owned();
         state.close().unwrap();

@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Command};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::settings::{LogFormat, Settings};
@@ -15,6 +16,9 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = super::checked_settings(matches)?;
     log_to_stderr(&settings)?;
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
     crate::app::run(&settings)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,9 +14,11 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (raw, checked) = (super::raw_settings(matches)?, super::checked_settings(matches));
     for (key, value, source) in raw.rows() {
         let value = checked.as_ref().ok().and_then(|settings| found(key, &value, settings)).unwrap_or(value.into());
-        println!("{key:<16} {value:<30} {source}");
+        println!("{key:<19} {value:<30} {source}");
     }
-    checked?;
+    for warning in checked?.warnings() {
+        println!("warning: {warning}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,8 +21,8 @@ use crate::{
     bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
-        Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, Place, RequestLimits, Rule, RuleIndex,
-        RuleLimit, Rules, blocks, identity::window_salt,
+        Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, OnStoreError, Place, RequestLimits,
+        Rule, RuleIndex, RuleLimit, Rules, blocks, identity::window_salt,
     },
     units::Nanos,
 };
@@ -82,7 +82,8 @@ impl<'b> Build<'b> {
         defaults: DomainDefaults,
     ) -> Self {
         let (window_names, kinds_of_counting) = (HashSet::new(), HashSet::new());
-        let (rules, limit_names) = (Rules::default(), HashMap::new());
+        let rules = Rules { count_max: defaults.count_max, ..Rules::default() };
+        let limit_names = HashMap::new();
         Self { drafts, looks, report, defaults, rules, limit_names, window_names, kinds_of_counting, weight: 0 }
     }
 
@@ -236,6 +237,7 @@ impl<'b> Build<'b> {
             action,
             mode,
             overdraw: settings.overdraw.unwrap_or(false),
+            on_store_error: settings.on_store_error.unwrap_or_default(),
             on_exceed: if action == Action::Limits { self.block(draft, here, part) } else { None },
             blocked_as: Vec::new(),
             counting: shared(&mut self.kinds_of_counting, counting),
@@ -261,11 +263,7 @@ impl<'b> Build<'b> {
     fn limits(&mut self, limits: &Limits, mode: Mode, part: &mut Part) -> Box<[RuleLimit]> {
         let mut compiled: Vec<RuleLimit> = Vec::with_capacity(limits.list.len());
         for one in &limits.list {
-            if part.count_denied && one.limit.algorithm != Algorithm::FixedWindow {
-                let message = "with `count_denied`, limits are fixed windows";
-                let help = "refused hits would never leave a counter that slides or drains".to_owned();
-                self.report.error_help(one.spot, message, help);
-            }
+            one.can_be_kept(part.count_denied, self.defaults.count_max, self.report);
             let shadow = one.is_shadow(mode);
             let salt = window_salt(&one.limit, shadow);
             let line_of = |first: usize| limits.list[first].spot.line;
@@ -318,6 +316,7 @@ impl<'b> Build<'b> {
             action: Action::Limits,
             mode: Mode::Enforce,
             overdraw: false,
+            on_store_error: OnStoreError::default(),
             on_exceed: None,
             blocked_as: Vec::new(),
             counting: Arc::new(Counting { limits: [placeholder].into(), counted: Box::default() }),

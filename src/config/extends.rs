@@ -166,6 +166,7 @@ impl Settings {
             mode: self.mode.or(base.mode),
             overdraw: self.overdraw.or(base.overdraw),
             on_exceed: self.on_exceed.or(base.on_exceed),
+            on_store_error: self.on_store_error.or(base.on_store_error),
             count: self.count.or(base.count),
             ipv6_prefix: self.ipv6_prefix.or(base.ipv6_prefix),
             look: self.look.or(base.look),

@@ -54,6 +54,20 @@ impl OneLimit {
     pub(super) fn is_shadow(&self, mode: Mode) -> bool {
         self.shadow.unwrap_or(mode == Mode::Shadow)
     }
+
+    /// Complains where its domain cannot count so, or its store not so far.
+    pub(super) fn can_be_kept(&self, count_denied: bool, count_max: Option<u64>, report: &mut Report) {
+        if count_denied && self.limit.algorithm != Algorithm::FixedWindow {
+            let message = "with `count_denied`, limits are fixed windows";
+            let help = "refused hits would never leave a counter that slides or drains".to_owned();
+            report.error_help(self.spot, message, help);
+        }
+        let largest = self.limit.largest();
+        if let Some(max) = count_max.filter(|max| largest > *max) {
+            let help = format!("at most {max}; who may have more needs no limit");
+            report.error_help(self.spot, format!("the store does not count exactly up to {largest}"), help);
+        }
+    }
 }
 
 /// What `limits` or `rate_limit` say.

@@ -85,12 +85,14 @@ pub struct DomainDefaults {
     pub count_denied: bool,
     /// Usage pages can be read from beyond this machine, and whoever asks names whom he likes.
     pub open_usage_pages: bool,
+    /// The largest number that the store counts exactly; None: all of them.
+    pub count_max: Option<u64>,
 }
 
 impl DomainDefaults {
     pub fn of(settings: &Settings) -> Self {
         let open_usage_pages = settings.usage_secret_file.is_none() && !settings.http_is_local();
-        Self { count_denied: settings.count_denied, open_usage_pages }
+        Self { count_denied: settings.count_denied, open_usage_pages, count_max: settings.store.count_max() }
     }
 }
 

@@ -70,6 +70,10 @@ fn compile(limits: &Limits, mode: Mode, report: &mut Report) -> Box<[RuleLimit]>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::{self, DomainDefaults, RuleFile},
+        rules::orders::Unsuited,
+    };
 
     #[test]
     fn limits_are_read_as_in_a_rule() {
@@ -78,6 +82,25 @@ mod tests {
         assert_eq!(said, [("minute", 5_000, false), ("second", 20, true)]);
         assert!(limits.shadow.iter().all(|it| it.shadow));
         assert_ne!(limits.shadow[0].salt, limits.enforced[0].salt);
+    }
+
+    #[test]
+    fn limits_suit_a_domain_that_counts_so_and_a_store_that_counts_so_far() {
+        let suited = |limits: &str, count_denied, count_max| {
+            let text = "domain: d\ndescriptors: [{key: k, limits: [1/s]}]".into();
+            let file = RuleFile { name: "f".into(), path: "f".into(), text };
+            let defaults = DomainDefaults { count_denied, count_max, ..DomainDefaults::default() };
+            let rules = config::compile(&[file], defaults, &mut |_| unreachable!()).unwrap().rules;
+            let limits = override_limits(&format!("{{\"limits\": [{limits}]}}")).unwrap();
+            limits.suit(&rules, &rules.domains[&b"d"[..]])
+        };
+        let bucket = r#"{"rate": "1/s", "algorithm": "token_bucket", "burst": 11}"#;
+        assert_eq!(suited(bucket, false, None), Ok(()));
+        assert_eq!(suited(bucket, true, None), Err(Unsuited::NotFixed));
+        assert_eq!(suited("\"11/s\"", true, Some(11)), Ok(()));
+        for limits in [bucket, "\"11/s\""] {
+            assert_eq!(suited(limits, false, Some(10)), Err(Unsuited::TooLarge { max: 10 }), "{limits}");
+        }
     }
 
     #[test]

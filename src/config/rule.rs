@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bounds::{LEVELS_MAX, RULES_MAX},
-    rules::{Mode, Value},
+    rules::{Mode, OnStoreError, Value},
 };
 
 pub(super) const RULE: Shape = Shape {
@@ -44,10 +44,11 @@ pub(super) const RULE: Shape = Shape {
         "quota_mode",
         "overdraw",
         "on_exceed",
+        "on_store_error",
         "response",
         "metadata",
     ],
-    unavailable: &["on_store_error", "detailed_metric", "value_to_metric"],
+    unavailable: &["detailed_metric", "value_to_metric"],
 };
 
 /// One rule, checked, as its author wrote it.
@@ -72,6 +73,7 @@ pub(super) struct Settings {
     pub mode: Option<Mode>,
     pub overdraw: Option<bool>,
     pub on_exceed: Option<OnExceed>,
+    pub on_store_error: Option<OnStoreError>,
     pub count: Option<Count>,
     pub ipv6_prefix: Option<u8>,
     pub look: Look,
@@ -153,16 +155,15 @@ fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut R
         mode: mode(&fields, report),
         overdraw: fields.boolean("overdraw", report),
         on_exceed: on_exceed::on_exceed(&fields, report),
+        on_store_error: on_store_error(&fields, report),
         count: matching.as_ref().and_then(|matching| count(&fields, matching.kind, report)),
         ipv6_prefix: ipv6_prefix(&fields, key, matching.as_ref(), report),
         look: reading.looks.read(&fields, report),
         metadata: fields.node("metadata").and_then(|node| metadata::value(node, report)).map(Arc::new),
     };
     unheeded(&fields, &settings, report);
-    if let (Some(on_exceed), None) = (&settings.on_exceed, &extends)
-        && !matches!(settings.action, Some(Act::Limits(_)))
-    {
-        report.error(on_exceed.spot, "`on_exceed` needs `limits`: nothing of this rule can be exceeded");
+    if extends.is_none() && !matches!(settings.action, Some(Act::Limits(_))) {
+        needs_limits(&fields, &settings, report);
     }
     let bare = RULE.keys.iter().all(|key| is_place(key) || fields.node(key).is_none());
     // Children are read even where the rule itself is wrong: their errors are wanted, too.
@@ -267,6 +268,21 @@ fn unheeded(fields: &Fields<'_, '_>, settings: &Settings, report: &mut Report) {
         }
         _ => {}
     }
+}
+
+/// What means nothing to a rule without limits, where `extends` cannot bring any.
+fn needs_limits(fields: &Fields<'_, '_>, settings: &Settings, report: &mut Report) {
+    if let Some(on_exceed) = &settings.on_exceed {
+        report.error(on_exceed.spot, "`on_exceed` needs `limits`: nothing of this rule can be exceeded");
+    }
+    if let Some(spot) = fields.key_spot("on_store_error") {
+        report.error(spot, "`on_store_error` needs `limits`: this rule counts nothing");
+    }
+}
+
+fn on_store_error(fields: &Fields<'_, '_>, report: &mut Report) -> Option<OnStoreError> {
+    let words = [("local", OnStoreError::Local), ("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny)];
+    fields.word("on_store_error", &words, report)
 }
 
 /// `count`, or envoyproxy/ratelimit's name for `shared`.

@@ -1,6 +1,8 @@
 //! Settings: everything that is not a rule. One table makes the flags, the environment variables, the keys of the
 //! settings file and the documentation; a flag beats the environment, which beats the file, which beats the default.
 
+mod mask;
+mod store;
 mod table;
 
 use std::{
@@ -14,9 +16,14 @@ use std::{
 
 use thiserror::Error;
 
+use self::mask::masked;
 pub use self::table::{ALL, Setting};
 use super::capacity;
-use crate::{bounds, spelling::did_you_mean};
+use crate::{
+    bounds,
+    spelling::did_you_mean,
+    store_address::{StoreAddress, StoreAddressError, TlsFiles},
+};
 
 /// Where a value comes from, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +60,14 @@ pub struct Settings {
     pub rules: PathBuf,
     /// None: whoever reaches the port may read usage pages.
     pub usage_secret_file: Option<PathBuf>,
+    pub store: StoreAddress,
+    /// Read again on every connection; None: the password in the URL, if any.
+    pub store_password_file: Option<PathBuf>,
+    pub store_tls: TlsFiles,
+    /// From [`bounds::STORE_DEADLINE_MIN`] to [`bounds::STORE_DEADLINE_MAX`].
+    pub store_deadline: Duration,
+    /// By how many processes a limit is shared while the store is away; at least 1.
+    pub replicas: u32,
     /// None where there is nowhere to write.
     pub state: PathBuf,
     /// Whether counters are kept there.
@@ -87,20 +102,15 @@ pub enum SettingsError {
     NotOneValue { file: String, key: String },
     #[error("setting `{key}` (from {from}) is `{value}`: expected {expected}")]
     Bad { key: &'static str, from: Source, value: String, expected: &'static str },
+    #[error("setting `store` (from {from}) is `{value}`: {error}")]
+    Store { from: Source, value: String, error: StoreAddressError },
+    #[error("setting `{key}` (from {from}) needs {needs}")]
+    Needs { key: &'static str, from: Source, needs: &'static str },
 }
 
 fn suggestion(key: &str) -> String {
     let near = did_you_mean(&key.replace('-', "_"), ALL.iter().map(|setting| setting.key));
     near.map(|question| format!("; {question}")).unwrap_or_default()
-}
-
-/// `value` as people may see it: the password in a URL (`redis://user:password@host`) is nobody's business.
-fn masked(value: &str) -> Cow<'_, str> {
-    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
-    match parts {
-        Some((scheme, host)) => format!("{scheme}://***@{host}").into(),
-        None => value.into(),
-    }
 }
 
 impl RawSettings {
@@ -175,9 +185,14 @@ impl RawSettings {
             grpc: check.text("grpc"),
             http: check.text("http"),
             admin: check.text("admin"),
-            admin_token_file: Some(check.text("admin_token_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            admin_token_file: check.file("admin_token_file"),
             rules: check.text("rules").into(),
-            usage_secret_file: Some(check.text("usage_secret_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            usage_secret_file: check.file("usage_secret_file"),
+            store_password_file: check.file("store_password_file"),
+            store_tls: check.store_tls(),
+            store_deadline: check.store_deadline(),
+            replicas: check.replicas(),
+            store: check.store(),
             state: check.state(),
             snapshot: check.snapshot(),
             count_denied: check.parse("count_denied", "true or false", parse_bool).unwrap_or_default(),
@@ -197,7 +212,6 @@ impl RawSettings {
             log_level: check.log_level(),
             log_format: check.log_format(),
         };
-        check.parse("store", "`memory` (Redis is not available yet)", |text| (text == "memory").then_some(()));
         if check.errors.is_empty() { Ok(settings) } else { Err(check.errors) }
     }
 }
@@ -207,6 +221,14 @@ impl Settings {
     pub fn http_is_local(&self) -> bool {
         let host = self.http.rsplit_once(':').map_or(&*self.http, |(host, _)| host).trim_matches(['[', ']']);
         host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
+    }
+
+    /// What is good, and still is probably not what was meant.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let password = matches!(&self.store, StoreAddress::Redis(redis) if redis.password.is_some());
+        let in_url = "setting `store` has a password in its URL, where processes and files of this machine show it: put \
+                      it into a file and name that with `store_password_file`";
+        if password { vec![in_url] } else { Vec::new() }
     }
 }
 
@@ -219,6 +241,11 @@ struct Check<'r> {
 impl Check<'_> {
     fn text(&self, key: &'static str) -> String {
         self.raw.0[key].0.clone()
+    }
+
+    /// None where it is empty.
+    fn file(&self, key: &'static str) -> Option<PathBuf> {
+        Some(self.text(key)).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     fn parse<T>(&mut self, key: &'static str, expected: &'static str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {

@@ -33,8 +33,8 @@ where
         return;
     }
     client.asks();
-    match unary::admit(request) {
-        Ok(body) => match unary::answer(Received(body), &client.seat) {
+    match unary::admit(request.map(Received)) {
+        Ok(call) => match unary::answer(call, &client.seat) {
             Answering::Now(reply) => reply.send(respond),
             Answering::Later(reply) => drop(tokio::spawn(reply_later(reply, respond))),
         },

@@ -1,6 +1,6 @@
 //! Whoever decides, as the server sees it.
 
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tonic::Code;
@@ -10,14 +10,23 @@ use super::codec::Answer;
 /// Decides requests: what the server needs of whoever does.
 pub trait Decide: Send + Sync + 'static {
     /// Answers one message (a `RateLimitRequest`) with a framed one (a `RateLimitResponse`, see
-    /// [`Answer::finish`]). `core` is the number of the core it runs on, from 0: a thread that serves nobody else while
-    /// this computes.
-    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided;
+    /// [`Answer::finish`]).
+    fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided;
 
     /// The framed answer where nothing can be decided: the message is too large, or deciding panicked.
     fn by_policy(&self) -> Bytes {
         Answer::over_limit()
     }
+}
+
+/// What is known of a call beside its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The number of the core it runs on, from 0: a thread that serves nobody else while this computes.
+    pub core: usize,
+    /// So long the client waits for the answer, in its own words (`grpc-timeout`), never zero; none where it does not
+    /// say. It began when the client sent its headers, a little before now.
+    pub timeout: Option<Duration>,
 }
 
 /// What a message comes to, and when.

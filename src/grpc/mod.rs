@@ -13,7 +13,7 @@
 //! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
 //! | `seat`, `client` | what the connections of a core share; the other end of one |
 //! | `call` | one call on its stream: answered at once, or by a task of its own |
-//! | `unary`, `received`, `message`, `reply` | ours: its message in, its answer out |
+//! | `unary`, `received`, `message`, `timeout`, `reply` | ours: its message and how long it may take in, its answer out |
 //! | `others` | those of tonic's services |
 //! | [`decide`] | whoever decides, as the server sees it |
 //! | [`health`] | what is told to health checks |
@@ -39,12 +39,13 @@ mod others;
 mod received;
 mod reply;
 mod seat;
+mod timeout;
 mod turn;
 mod unary;
 mod wire;
 
 pub use self::core::CoreError;
-pub use decide::{Answered, Decide, Decided, Failure};
+pub use decide::{Answered, Call, Decide, Decided, Failure};
 pub use events::{Events, Silent, TurnedAway};
 pub use health::Health;
 pub use listen::{Address, Listener};

@@ -8,19 +8,19 @@ use tonic::Code;
 
 use super::{
     codec::{Answer, receive},
-    decide::{Answered, Decide, Decided, Failure},
+    decide::{Answered, Call, Decide, Decided, Failure},
     events::{Events, TurnedAway},
 };
 use crate::{
     charge::{Charges, Verdicts},
-    clock::Clock,
-    decision::{Decision, decide, plan},
+    clock::{Clock, Stopwatch},
+    decision::{Decision, Plan, decide, plan},
     live::{Generation, Live},
     orders::Book,
     render::render,
     request::{Descriptor, Request},
-    rules::{Domain, Orders, find::Found, identity::HashKey},
-    store::Store,
+    rules::{Domain, OnStoreError, Orders, find::Found, identity::HashKey},
+    store::{Asking, Charged, Source, Store},
     telemetry::{Telemetry, events::ServerEvents},
     units::Timestamp,
 };
@@ -38,11 +38,12 @@ pub struct RateLimitService {
 }
 
 impl Decide for RateLimitService {
-    fn decide(self: &Arc<Self>, message: Bytes, core: usize) -> Decided {
+    fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided {
         match &*self.store {
             Store::Memory(memory) => {
-                Decided::Now(self.decide_at_once(&message, core, |now, charges| memory.charge(now, charges)))
+                Decided::Now(self.decide_at_once(&message, call.core, |now, charges| memory.charge(now, charges)))
             }
+            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, call))),
         }
     }
 }
@@ -65,13 +66,49 @@ impl RateLimitService {
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, generation.orders_of(request.domain), now, &request);
         let plan = plan(domain, &request, &found);
-        let verdicts = charge(now, &plan.charges);
-        let decision = decide(now, domain, &found, &plan, &verdicts);
-        let answer = self.write(generation, &request, &decision);
-        generation.decisions.count(core, domain, &found, &plan, &verdicts);
-        self.book.note_started(now, &request, &found, &plan, &verdicts);
+        let charged = Charged { verdicts: charge(now, &plan.charges), now, source: Source::Memory };
+        let asked = Asked { core, stopwatch, request: &request, generation, domain };
+        Ok(self.tell(&asked, &found, &plan, &charged))
+    }
+
+    /// The same where the charge waits for a store beyond this process, for as long as the client does at most.
+    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, call: Call) -> Answered {
+        let stopwatch = self.clock.stopwatch();
+        let request = match self.receive(&message) {
+            Ok(request) => request,
+            Err(instead) => return instead,
+        };
+        let generation = self.live.snapshot().clone().ok_or_else(no_rules)?;
+        let now = self.clock.now();
+        let domain = generation.rules.domains.get(request.domain);
+        let found = self.find(domain, generation.orders_of(request.domain), now, &request);
+        let plan = plan(domain, &request, &found);
+        let policy =
+            |found: &Found<'_>| found.matched.as_ref().map_or_else(Default::default, |it| it.rule.on_store_error);
+        let on_store_error: SmallVec<[OnStoreError; 4]> = found.iter().map(policy).collect();
+        let asking = Asking {
+            now,
+            domain: domain.map_or("", |domain| &domain.name),
+            charges: &plan.charges,
+            on_store_error: &on_store_error,
+            core: Some(call.core),
+            within: call.timeout,
+        };
+        let charged = self.store.charge(&asking).await;
+        let asked = Asked { core: call.core, stopwatch, request: &request, generation: &generation, domain };
+        Ok(self.tell(&asked, &found, &plan, &charged))
+    }
+
+    /// Decides by what became of the charges, writes the answer, and counts what was decided.
+    fn tell<'p>(&self, asked: &Asked<'p, '_>, found: &'p [Found<'p>], plan: &Plan<'p>, charged: &Charged) -> Bytes {
+        let Asked { core, stopwatch, request, generation, domain } = *asked;
+        let Charged { verdicts, now, source } = charged;
+        let decision = decide(*now, domain, found, plan, verdicts);
+        let answer = self.write(generation, request, &decision, *source);
+        generation.decisions.count(core, domain, found, plan, verdicts);
+        self.book.note_started(*now, request, found, plan, verdicts);
         self.telemetry.latency().record(core, stopwatch.elapsed());
-        Ok(answer)
+        answer
     }
 
     /// The message as a view; or what to answer instead.
@@ -116,13 +153,24 @@ impl RateLimitService {
         found
     }
 
-    fn write(&self, generation: &Generation, request: &Request<'_>, decision: &Decision<'_>) -> Bytes {
+    fn write(&self, generation: &Generation, request: &Request<'_>, decision: &Decision<'_>, source: Source) -> Bytes {
         ROOM.with_borrow_mut(|room| {
             let mut answer = Answer::to(decision, &mut room.answer);
-            render(decision, request, &generation.responses, self.store.name(), &mut room.scratch, &mut answer);
+            render(decision, request, &generation.responses, source.name(), &mut room.scratch, &mut answer);
             answer.finish()
         })
     }
+}
+
+/// A request, and by what it is decided.
+#[derive(Clone, Copy)]
+struct Asked<'a, 'r> {
+    core: usize,
+    /// Runs since the message was there.
+    stopwatch: Stopwatch,
+    request: &'a Request<'r>,
+    generation: &'a Generation,
+    domain: Option<&'a Domain>,
 }
 
 /// Envoy's own failure mode decides what happens without rules.

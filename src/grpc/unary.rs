@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,25 +15,33 @@ use http_body::Body;
 use tonic::{Code, Status};
 
 use super::{
-    decide::{Answered, Decide, Decided, Failure},
+    decide::{Answered, Call, Decide, Decided, Failure},
     events::Events,
     message::{self, Message, Missing},
     reply::Reply,
     seat::Seat,
+    timeout,
 };
 
 /// The one path that is answered here; all others are tonic's.
 pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The body of a call that may be answered; else the status of a request that is no gRPC.
-pub(super) fn admit<B>(request: Request<B>) -> Result<B, StatusCode> {
+/// A call that may be answered.
+pub(super) struct Admitted<B> {
+    body: B,
+    timeout: Option<Duration>,
+}
+
+/// Lets a call in; else the status of a request that is no gRPC.
+pub(super) fn admit<B>(request: Request<B>) -> Result<Admitted<B>, StatusCode> {
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
     if !is_grpc(request.headers()) {
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    Ok(request.into_body())
+    let timeout = timeout::of(request.headers());
+    Ok(Admitted { body: request.into_body(), timeout })
 }
 
 /// A reply, now or later.
@@ -42,15 +51,17 @@ pub(super) enum Answering {
 }
 
 /// Answers one call: at once where its message is there and its charge waits for nothing, which is the rule.
-pub(super) fn answer<B, D, E>(mut body: B, seat: &Arc<Seat<D, E>>) -> Answering
+pub(super) fn answer<B, D, E>(admitted: Admitted<B>, seat: &Arc<Seat<D, E>>) -> Answering
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Send,
     D: Decide,
     E: Events,
 {
+    let Admitted { mut body, timeout } = admitted;
+    let call = Call { core: seat.core, timeout };
     let begun = match message::at_once(&mut body) {
-        Ok(message) => match decide(seat, message) {
+        Ok(message) => match decide(seat, message, call) {
             Deciding::Over(outcome) => return Answering::Now(respond(seat, outcome)),
             Deciding::Waits(waits) => {
                 let seat = Arc::clone(seat);
@@ -60,17 +71,17 @@ where
         Err(begun) => begun,
     };
     let seat = Arc::clone(seat);
-    Answering::Later(Box::pin(async move { wait_for_message(begun, body, &seat).await }))
+    Answering::Later(Box::pin(async move { wait_for_message(begun, body, call, &seat).await }))
 }
 
-async fn wait_for_message<B, D, E>(begun: Bytes, body: B, seat: &Seat<D, E>) -> Reply
+async fn wait_for_message<B, D, E>(begun: Bytes, body: B, call: Call, seat: &Seat<D, E>) -> Reply
 where
     B: Body<Data = Bytes> + Unpin,
     D: Decide,
     E: Events,
 {
     match message::read(begun, body, &seat.room, seat.settings.message_deadline).await {
-        Ok(Message { bytes, taken: _taken }) => match decide(seat, bytes) {
+        Ok(Message { bytes, taken: _taken }) => match decide(seat, bytes, call) {
             Deciding::Over(outcome) => respond(seat, outcome),
             Deciding::Waits(waits) => respond(seat, caught(waits).await),
         },
@@ -92,8 +103,8 @@ enum Deciding {
     Waits(Pin<Box<dyn Future<Output = Answered> + Send>>),
 }
 
-fn decide<D: Decide, E>(seat: &Seat<D, E>, message: Bytes) -> Deciding {
-    match catch_unwind(AssertUnwindSafe(|| seat.decide.decide(message, seat.core))) {
+fn decide<D: Decide, E>(seat: &Seat<D, E>, message: Bytes, call: Call) -> Deciding {
+    match catch_unwind(AssertUnwindSafe(|| seat.decide.decide(message, call))) {
         Ok(Decided::Now(answered)) => Deciding::Over(Some(answered)),
         Ok(Decided::Later(waits)) => Deciding::Waits(waits),
         Err(_) => Deciding::Over(None),

@@ -74,8 +74,7 @@ async fn readyz(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse
 
 async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse {
     let telemetry = &neighbourhood.telemetry;
-    let Store::Memory(memory) = &*neighbourhood.store;
-    let fill = memory.fill();
+    let fill = neighbourhood.store.in_process().fill();
     for (gauge, value) in [
         (&metrics::COUNTERS, fill.counters as f64),
         (&metrics::COUNTERS_MAX, fill.max_counters as f64),

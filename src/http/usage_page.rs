@@ -265,7 +265,7 @@ descriptors:
         super::super::router(Neighbourhood {
             clock: Clock,
             live,
-            hash_key: HashKey([2; 16]),
+            hash_key: HashKey::Secret([2; 16]),
             usage_secret: secret.map(|secret| Arc::new(Secret(secret.as_bytes().into()))),
             health: Arc::new(Health::default()),
             store: Arc::new(Store::Memory(Memory::new(100_000))),

@@ -86,6 +86,11 @@ impl Limit {
         }
     }
 
+    /// The largest number it is made of: what its store must count exactly.
+    pub fn largest(&self) -> u64 {
+        self.count.max(self.capacity())
+    }
+
     /// The most that is admitted in any interval of the window's length `[t, t + length)`, wherever it begins, while the
     /// clock runs on: never passed, and reached as each algorithm's file says. For two nanoseconds and more.
     pub fn most_in_any_interval(&self) -> u128 {

@@ -148,9 +148,7 @@ impl Book {
         let domain = domain_of(&set, &about)?;
         limited(domain, &about, shared)?;
         let compiled = override_limits(limits).map_err(Refusal::Limits)?;
-        if !compiled.suit(domain) {
-            return Err(Refusal::Limits("the domain has `count_denied`: its limits are fixed windows".to_owned()));
-        }
+        compiled.suit(&set.rules, domain).map_err(|unsuited| Refusal::Limits(unsuited.to_string()))?;
         let same = self.same_as(domain, &about);
         let overrides = &mut state.orders.overrides;
         overrides.retain(|order| now < order.until);
@@ -214,7 +212,7 @@ impl Book {
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
-            lifted += u32::from(store.lift(now, key).await);
+            lifted += u32::from(store.lift(now, &about.domain, key).await.map_err(Refusal::StoreAway)?);
         }
         Ok((lifted, done))
     }

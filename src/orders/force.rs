@@ -16,13 +16,14 @@ use crate::{
 };
 
 /// The generation of `set` with `standing` orders in it. An order about a domain that has no rules now is passed over,
-/// and so is an override whose limits its domain does not allow.
+/// and so is an override whose limits its domain or store does not allow.
 pub(super) fn generation(set: Arc<RuleSet>, standing: &Standing, hash_key: &HashKey) -> Generation {
     let mut force = Force { rules: &set.rules, hash_key, orders: HashMap::new() };
     for order in &standing.overrides {
         let instead = |domain: &Domain| {
             let limits = override_limits(&order.limits).ok()?;
-            limits.suit(domain).then(|| Override { until: order.until, limits: Arc::new(limits) })
+            limits.suit(&set.rules, domain).ok()?;
+            Some(Override { until: order.until, limits: Arc::new(limits) })
         };
         force.order(&order.about, |domain, at| at.instead = instead(domain));
     }

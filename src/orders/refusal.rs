@@ -1,6 +1,8 @@
 //! Why an order is not carried out.
 
-/// Nothing has changed. What people are told of it is the admin API's to say.
+use crate::store::redis::Away;
+
+/// Nothing has changed, unless one says otherwise. What people are told of it is the admin API's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No rules were ever loaded.
@@ -14,6 +16,8 @@ pub enum Refusal {
     },
     /// What is wrong with the limits of an override.
     Limits(String),
+    /// The store of counters cannot be asked: why. What it keeps may have changed all the same.
+    StoreAway(Away),
     /// There are as many orders of this kind as there may be.
     TooMany,
 }

@@ -71,7 +71,7 @@ impl Book {
         for found in all_ways(domain, orders, now, &entries, &self.hash_key) {
             let found = [found];
             let plan = plan(Some(domain), &request, &found);
-            let emptied = store.reset(now, &plan.charges).await;
+            let emptied = store.reset(now, &about.domain, &plan.charges).await.map_err(Refusal::StoreAway)?;
             all.counters += emptied.counters;
             all.blocks += emptied.blocks;
             self.started.remove(|key, _| plan.charges.gates.iter().any(|gate| gate.key == key));

@@ -19,7 +19,7 @@ use crate::{
 use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-const HASH_KEY: HashKey = HashKey([9; 16]);
+const HASH_KEY: HashKey = HashKey::Secret([9; 16]);
 const HOUR: Nanos = Nanos::from_secs(3_600);
 
 const RULES: &str = "

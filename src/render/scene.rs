@@ -7,7 +7,7 @@ use crate::{
     limit::{Algorithm, Limit, Window},
     render::{Collected, Response, render},
     request::{Descriptor, Entry, Request},
-    rules::{Action, Domain, Expose, Level, Mode, Place, Report, RequestLimits, Rule, RuleLimit},
+    rules::{Action, Domain, Expose, Level, Mode, OnStoreError, Place, Report, RequestLimits, Rule, RuleLimit},
     units::{Nanos, Timestamp},
 };
 
@@ -171,6 +171,7 @@ fn bare_rule(name: &str) -> Rule {
         action: Action::Limits,
         mode: Mode::Enforce,
         overdraw: false,
+        on_store_error: OnStoreError::default(),
         on_exceed: None,
         blocked_as: Vec::new(),
         counting: Arc::default(),

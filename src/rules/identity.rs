@@ -1,10 +1,12 @@
-//! The names of counters: an injective encoding of a descriptor as its rule counts it, hashed with a secret key.
+//! The names of counters: an injective encoding of a descriptor as its rule counts it, hashed so that no client can aim
+//! at another's.
 //!
 //! A counter is named by its domain, its entries as counted, and its window; by no number, name, file or rule. So a
 //! raised limit keeps the count, and a rule added for one customer goes on with his.
 
 use std::{fmt, hash::Hasher as _};
 
+use sha2::{Digest as _, Sha256};
 use siphasher::{
     sip::SipHasher24,
     sip128::{Hasher128 as _, SipHasher13},
@@ -20,42 +22,75 @@ use crate::{
 /// of a provider gets, all of whose addresses are his to choose.
 pub const IPV6_PREFIX: u8 = 64;
 
-/// The secret that counters' names are hashed with: clients who could predict hashes could aim at each other.
-#[derive(Clone, Copy)]
-pub struct HashKey(pub [u8; 16]);
+/// What counters' names are hashed with, so that no client finds a descriptor that has another's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum HashKey {
+    /// For counters of this process alone: SipHash-1-3, which is fast, and safe while nobody knows the key.
+    Secret([u8; 16]),
+    /// For counters that replicas share: SHA-256, by which all of them name a counter alike without sharing a secret.
+    ///
+    /// Whoever wants another's name computes 2¹²⁸ of them. He may well compute his own, and so choose their first bits:
+    /// a table that would suffer from that hashes them again, as Redis does.
+    Public,
+}
 
 impl HashKey {
     /// Tells one key from another without giving it away: files that hold hashed names say by it which key they need.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write(b"tallygate: fingerprint of a hash key");
-        hasher.finish()
+        match self {
+            Self::Secret(key) => {
+                let mut hasher = SipHasher24::new_with_key(key);
+                hasher.write(b"tallygate: fingerprint of a hash key");
+                hasher.finish()
+            }
+            Self::Public => PUBLIC_FINGERPRINT,
+        }
     }
 }
+
+/// As likely that of a secret as any other number.
+const PUBLIC_FINGERPRINT: u64 = u64::from_be_bytes(*b"sha-256=");
 
 impl fmt::Debug for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HashKey(secret)")
+        f.write_str(match self {
+            Self::Secret(_) => "Secret(..)",
+            Self::Public => "Public",
+        })
     }
 }
 
-/// The name of `entries` as counted: a 128-bit hash (SipHash-1-3) of their [`encode`]d form.
+/// The name of `entries` as counted: a 128-bit hash of their [`encode`]d form.
 ///
 /// The beginning of a descriptor has a name of its own, that of its first entries alone.
 pub fn descriptor_key(hash_key: &HashKey, domain: &str, entries: &[Entry<'_>], counted: &[Counted]) -> u128 {
-    let mut hasher = SipHasher13::new_with_key(&hash_key.0);
-    encode(domain, entries, counted, |piece| match *piece {
-        // Half the pieces are one byte, for which the hasher has a short way.
-        [byte] => hasher.write_u8(byte),
-        _ => hasher.write(piece),
-    });
-    hasher.finish128().as_u128()
+    match hash_key {
+        HashKey::Secret(key) => {
+            let mut hasher = SipHasher13::new_with_key(key);
+            encode(domain, entries, counted, |piece| match *piece {
+                // Half the pieces are one byte, for which the hasher has a short way.
+                [byte] => hasher.write_u8(byte),
+                _ => hasher.write(piece),
+            });
+            hasher.finish128().as_u128()
+        }
+        HashKey::Public => public_key(domain, entries, counted),
+    }
+}
+
+/// The first half of the digest; in hexadecimal, the first 32 digits that `sha256sum` prints for the encoding.
+#[inline(never)] // keeps the way of the secret as short as it would be alone
+fn public_key(domain: &str, entries: &[Entry<'_>], counted: &[Counted]) -> u128 {
+    let mut hasher = Sha256::new();
+    encode(domain, entries, counted, |piece| hasher.update(piece));
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest[..16].iter().fold(0, |name, &byte| name << 8 | u128::from(byte))
 }
 
 /// The name of one window's counter: the upper half is the descriptor's, so that all its windows live in one shard, and
 /// the lower differs wherever `salt` does.
 pub const fn counter_name(descriptor: u128, salt: u64) -> u128 {
-    // The lower half is as good as random and secret, so the salt needs no mixing.
+    // The lower half is as good as random, and to aim at it takes the upper one too: the salt needs no mixing.
     descriptor ^ salt as u128
 }
 
@@ -156,6 +191,9 @@ fn write_text(text: &[u8], write: &mut impl FnMut(&[u8])) {
 
 #[cfg(test)]
 mod tests {
+    use std::hint::black_box;
+
+    use allocation_counter::measure;
     use proptest::prelude::*;
 
     use super::*;
@@ -164,7 +202,8 @@ mod tests {
         units::Nanos,
     };
 
-    const KEY: HashKey = HashKey([7; 16]);
+    const SECRET: [u8; 16] = [7; 16];
+    const KEY: HashKey = HashKey::Secret(SECRET);
 
     fn entry<'a>(key: &'a str, value: &'a str) -> Entry<'a> {
         Entry { key: key.as_bytes(), value: value.as_bytes() }
@@ -264,10 +303,38 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_secret_and_decides_the_hash() {
-        assert_eq!(format!("{KEY:?}"), "HashKey(secret)");
+    fn a_key_decides_the_hash_and_is_told_from_others_but_not_told() {
+        let keys = [KEY, HashKey::Secret([8; 16]), HashKey::Public];
         let entries = [entry("k", "v")];
-        assert_ne!(descriptor_key(&KEY, "d", &entries, &[]), descriptor_key(&HashKey([8; 16]), "d", &entries, &[]));
+        let distinct = |of: fn(&HashKey, &[Entry<'_>]) -> u128| {
+            keys.iter().map(|key| of(key, &entries)).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(distinct(|key, entries| descriptor_key(key, "d", entries, &[])), keys.len());
+        assert_eq!(distinct(|key, _| key.fingerprint().into()), keys.len());
+        assert_eq!(format!("{keys:?}"), "[Secret(..), Secret(..), Public]");
+    }
+
+    #[test]
+    fn naming_allocates_nothing() {
+        let entries = [entry("remote_address", "2001:db8::1"), entry("path", "/a/1"), entry("api_key", "acme")];
+        let counted = [ADDRESS, shared("/a/{}")];
+        for key in [KEY, HashKey::Public] {
+            let cost = measure(|| _ = black_box(descriptor_key(&key, "shop", &entries, &counted)));
+            assert_eq!(cost.count_total, 0, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn public_names_are_these_and_stay_these() {
+        // Replicas of every version meet in one Redis by them.
+        let entries = [entry("remote_address", "2001:db8::1"), entry("path", "/x")];
+        let name = descriptor_key(&HashKey::Public, "shop", &entries, &[ADDRESS, shared("/{}")]);
+        assert_eq!(format!("{name:032x}"), "41311ddfbdafa462556a7afe38edb384");
+        // Longer than a block of the hash.
+        let long = "v".repeat(300);
+        let name = descriptor_key(&HashKey::Public, "shop", &[entry("api_key", &long)], &[]);
+        assert_eq!(format!("{name:032x}"), "e7c0362a815457ca839540946464cb95");
+        assert_eq!(HashKey::Public.fingerprint(), 0x7368_612d_3235_363d);
     }
 
     fn arbitrary_counted() -> impl Strategy<Value = Counted> {
@@ -308,11 +375,12 @@ mod tests {
                 let entries: Vec<_> = list.iter().map(|(key, value, _)| Entry { key, value }).collect();
                 let counted: Vec<_> = list.iter().map(|(_, _, counted)| counted.clone()).collect();
                 let plain: Vec<_> = list.iter().map(|(key, value, counted)| plain(key, value, counted)).collect();
-                let name = descriptor_key(&KEY, domain, &entries, &counted);
-                (encoded(domain, &entries, &counted), name, (domain, plain))
+                let names = [KEY, HashKey::Public].map(|key| descriptor_key(&key, domain, &entries, &counted));
+                (encoded(domain, &entries, &counted), names, (domain, plain))
             });
             prop_assert_eq!(one.0 == two.0, one.2 == two.2);
-            prop_assert_eq!(one.1 == two.1, one.2 == two.2);
+            prop_assert_eq!(one.1[0] == two.1[0], one.2 == two.2);
+            prop_assert_eq!(one.1[1] == two.1[1], one.2 == two.2);
         }
 
         #[test]
@@ -335,8 +403,11 @@ mod tests {
         fn a_name_is_the_hash_of_the_encoding((domain, list) in arbitrary_descriptor()) {
             let entries: Vec<_> = list.iter().map(|(key, value, _)| Entry { key, value }).collect();
             let counted: Vec<_> = list.iter().map(|(_, _, counted)| counted.clone()).collect();
-            let whole = SipHasher13::new_with_key(&KEY.0).hash(&encoded(&domain, &entries, &counted));
-            prop_assert_eq!(descriptor_key(&KEY, &domain, &entries, &counted), whole.as_u128());
+            let encoded = encoded(&domain, &entries, &counted);
+            let secret = SipHasher13::new_with_key(&SECRET).hash(&encoded).as_u128();
+            prop_assert_eq!(descriptor_key(&KEY, &domain, &entries, &counted), secret);
+            let public = Sha256::digest(&encoded)[..16].try_into().unwrap();
+            prop_assert_eq!(descriptor_key(&HashKey::Public, &domain, &entries, &counted), u128::from_be_bytes(public));
         }
 
         #[test]

@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod find;
 pub mod identity;
 pub mod level;
+pub mod on_store_error;
 pub mod orders;
 pub mod path;
 pub mod pattern;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 pub use blocks::{Block, Gate};
 pub use find::Match;
 pub use level::Level;
+pub use on_store_error::OnStoreError;
 pub use orders::Orders;
 pub use value::Value;
 
@@ -41,6 +43,9 @@ pub struct Rules {
     pub rule_count: u32,
     /// Likewise for limits.
     pub limit_count: u32,
+    /// The largest number that the store counts exactly; None: all of them. No limit of a rule is larger, and no
+    /// override may be.
+    pub count_max: Option<u64>,
 }
 
 impl Rules {
@@ -103,6 +108,8 @@ pub struct Rule {
     pub overdraw: bool,
     pub expose: Expose,
     pub report: Report,
+    /// While the shared store is away; few read it, and here it takes no room.
+    pub on_store_error: OnStoreError,
     /// Rules that count alike share it: what many rules share stays in the caches.
     pub counting: Arc<Counting>,
     /// What operators see: in headers, metrics, metadata and logs. Unique in the domain. One of up to 24 bytes stands here.

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::{
-    Counted, Domain, Mode, Rule, RuleLimit,
+    Counted, Domain, Mode, Rule, RuleLimit, Rules,
     blocks::Gate,
     identity::{HashKey, ORDERED_BLOCK_SALT, counter_name, descriptor_key},
 };
@@ -52,10 +52,30 @@ pub struct OverrideLimits {
     pub shadow: Box<[RuleLimit]>,
 }
 
+/// Why a domain cannot have the limits of an override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsuited {
+    #[error("the domain has `count_denied`: its limits are fixed windows")]
+    NotFixed,
+    #[error("the store does not count exactly beyond {max}")]
+    TooLarge { max: u64 },
+}
+
 impl OverrideLimits {
-    /// Whether a domain can have them: with `count_denied`, limits are fixed windows.
-    pub fn suit(&self, domain: &Domain) -> bool {
-        !domain.count_denied || self.enforced.iter().all(|it| it.limit.algorithm == Algorithm::FixedWindow)
+    /// Whether a domain of these rules can have them.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from that.
+    pub fn suit(&self, rules: &Rules, domain: &Domain) -> Result<(), Unsuited> {
+        let limits = || self.enforced.iter().map(|it| &it.limit);
+        if domain.count_denied && limits().any(|limit| limit.algorithm != Algorithm::FixedWindow) {
+            return Err(Unsuited::NotFixed);
+        }
+        match rules.count_max {
+            Some(max) if limits().any(|limit| limit.largest() > max) => Err(Unsuited::TooLarge { max }),
+            _ => Ok(()),
+        }
     }
 
     fn of(&self, mode: Mode) -> &[RuleLimit] {

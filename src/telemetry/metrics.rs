@@ -59,6 +59,12 @@ table! {
         "Charges counted in a sketch of their limit because every counter near was refused.";
     SKETCHES = Gauge "tallygate_sketches" []
         "Limits whose counters without a place are counted in a sketch now.";
+    STORE_CALLS = Counter "tallygate_store_calls_total" ["result"]
+        "Calls to the store beyond this process: ok, or why one failed (late, lost, denied, password, unable, garbled, no_script, too_many, busy).";
+    STORE_ANSWERS = Counter "tallygate_store_answers_total" ["source"]
+        "Requests by who decided them: store, cached (a refusal of the last second, repeated), local (the store is away).";
+    STORE_AVAILABLE = Gauge "tallygate_store_available" []
+        "1 while the store beyond this process is asked, 0 while it is away and rules decide by `on_store_error`.";
     SNAPSHOT_SEGMENTS = Counter "tallygate_snapshot_segments_total" ["result"]
         "Segments of the snapshot that were written (success) or could not be (failure); none where nothing changed.";
     SNAPSHOT_BYTES = Counter "tallygate_snapshot_written_bytes_total" []

@@ -2,7 +2,7 @@
 //!
 //! [`metrics`] is the table of every metric; [`decisions`] counts what was decided, [`latency`] how long it took;
 //! [`events`] writes the log line and the counter of a thing that happened together, so that they cannot disagree.
-//! [`snapshot`] does so for the counters that are kept over a restart.
+//! [`snapshot`] does so for the counters that are kept over a restart, [`store`] for a store beyond this process.
 //! Labels come from rule files, never from requests.
 
 mod cells;
@@ -11,6 +11,7 @@ pub mod events;
 pub mod latency;
 pub mod metrics;
 pub mod snapshot;
+pub mod store;
 
 use std::{fmt::Write as _, sync::Arc};
 

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use redis::ConnectionAddr;
 use tallygate::{
     charge::{Charges, CounterKey, Verdicts},
-    store::redis::{
-        Redis, Time,
-        door::{Door, Password},
+    store::{
+        Asking,
+        redis::{Redis, Time, door::Door},
     },
+    store_address::StoreAddress,
     units::Timestamp,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -40,8 +40,10 @@ impl OnRedis {
             .spawn()
             .expect("redis-server is installed");
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
-        let door = Door { address, database: 0, user: None, password: Password::None };
+        let Ok(StoreAddress::Redis(address)) = StoreAddress::parse(&format!("redis://127.0.0.1:{port}")) else {
+            panic!("it is an address");
+        };
+        let door = Door::new(address, None).unwrap();
         let store = Redis::new(door, 1, DEADLINE, Time::Calls);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::yield_now();
@@ -59,10 +61,10 @@ impl OnRedis {
     }
 
     pub fn charge(&self, now: Timestamp, charges: &Charges<'_>) -> Verdicts {
-        let charged = self.runtime.block_on(self.store.charge(Some(0), None, now, "d", charges));
-        let (verdicts, then) = charged.unwrap();
-        assert!(charges.list.is_empty() && charges.gates.is_empty() || then == now, "{then:?} is not {now:?}");
-        verdicts
+        let asking = Asking { now, domain: "d", charges, on_store_error: &[], core: Some(0), within: None };
+        let decided = self.runtime.block_on(self.store.charge(&asking)).unwrap();
+        assert_eq!(decided.at, now);
+        decided.verdicts
     }
 
     pub fn lift(&self, now: Timestamp, key: CounterKey) {

@@ -21,7 +21,7 @@ use crate::{
     on_redis::OnRedis,
 };
 
-const HASH_KEY: HashKey = HashKey([3; 16]);
+const HASH_KEY: HashKey = HashKey::Secret([3; 16]);
 pub const KEYS: [&str; 3] = ["account", "address", "tokens"];
 
 fn yaml(rules: &Rules) -> String {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::memory::Memory;
+use crate::{store::memory::Memory, store_address::ClientCertificate};
 
 fn gather(
     flags: &[(&str, &str)],
@@ -66,14 +66,15 @@ fn the_counters_that_there_is_place_for_follow_the_memory_of_the_control_group()
 
 #[test]
 fn every_bad_value_is_named_with_its_source() {
-    let raw = gather(&[("cores", "many"), ("store", "redis://x")], &[("LOG_FORMAT", "xml")], None).expect("gathers");
+    let raw = gather(&[("cores", "many"), ("store", "redis://x:y")], &[("LOG_FORMAT", "xml")], None).expect("gathers");
     let errors: Vec<_> = raw.check().expect_err("three errors").iter().map(ToString::to_string).collect();
     assert_eq!(
         errors,
         [
+            "setting `store` (from flag) is `redis://x:y`: `x:y` is no HOST:PORT: the port is no number from 1 to 65535; \
+             for example `redis://redis.internal:6379`",
             "setting `cores` (from flag) is `many`: expected a number from 0 to 256",
             "setting `log_format` (from environment) is `xml`: expected `text`, `json` or `auto`",
-            "setting `store` (from flag) is `redis://x`: expected `memory` (Redis is not available yet)",
         ]
     );
 }
@@ -125,8 +126,64 @@ fn passwords_are_not_shown() {
     let raw = gather(&[("store", "redis://me:p@ss@host:6379")], &[], None).expect("gathers");
     let shown: Vec<String> = raw.rows().map(|(_, value, _)| value.into_owned()).collect();
     assert!(shown.contains(&"redis://***@host:6379".to_owned()), "{shown:?}");
-    let error = raw.check().expect_err("not available yet")[0].to_string();
-    assert!(error.contains("is `redis://***@host:6379`"), "{error}");
+    let settings = raw.check().expect("good");
+    assert_eq!(settings.store.to_string(), "redis://***@host:6379");
+    assert!(!format!("{settings:?}").contains("p@ss"), "{settings:?}");
+    assert!(settings.warnings()[0].ends_with("name that with `store_password_file`"), "{:?}", settings.warnings());
+
+    let raw = gather(&[("store", "redis://me:canary@host:many")], &[], None).expect("gathers");
+    let error = format!("{0:?} {0}", raw.check().expect_err("no port")[0]);
+    assert!(error.contains("is `redis://***@host:many`") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn the_store_is_the_memory_until_it_is_somewhere_else() {
+    let memory = gather(&[], &[], None).expect("gathers").check().expect("good");
+    assert_eq!((memory.store, memory.replicas), (StoreAddress::Memory, 1));
+    assert_eq!((memory.store_deadline, memory.store_password_file), (Duration::from_millis(10), None));
+    assert_eq!(memory.store_tls, TlsFiles::default());
+
+    let file = "store: rediss-sentinel://tallygate@a,b,c/main\nstore_password_file: p\nreplicas: 3\n\
+                store_deadline: 5ms\nstore_tls_ca_file: ca.pem\nstore_tls_cert_file: c.pem\nstore_tls_key_file: k.pem\n";
+    let redis = gather(&[], &[], Some(file)).expect("gathers").check().expect("good");
+    assert_eq!(redis.store.to_string(), "rediss-sentinel://***@a:26379,b:26379,c:26379/main");
+    assert_eq!((redis.replicas, redis.store_deadline), (3, Duration::from_millis(5)));
+    assert_eq!(redis.store_password_file, Some("p".into()));
+    let client = ClientCertificate { certificate: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(redis.store_tls, TlsFiles { ca: Some("ca.pem".into()), client: Some(client) });
+    assert!(redis.warnings().is_empty());
+}
+
+#[test]
+fn settings_of_the_store_that_do_not_suit_each_other_or_are_out_of_bounds() {
+    for (flags, said) in [
+        (&[("store_deadline", "0ms")][..], "is `0ms`: expected a duration from 1ms to 1s such as `10ms`"),
+        (&[("store_deadline", "2s")], "is `2s`: expected a duration from 1ms to 1s such as `10ms`"),
+        (&[("replicas", "0")], "is `0`: expected a number from 1 to 10000"),
+        (&[("replicas", "10001")], "is `10001`: expected a number from 1 to 10000"),
+        (
+            &[("store_tls_cert_file", "c")],
+            "setting `store_tls_cert_file` (from flag) needs `store_tls_key_file` beside it",
+        ),
+        (
+            &[("store_tls_key_file", "k")],
+            "setting `store_tls_key_file` (from flag) needs `store_tls_cert_file` beside it",
+        ),
+        (
+            &[("store", "redis://a"), ("store_tls_ca_file", "ca")],
+            "setting `store_tls_ca_file` (from flag) needs a `store` with TLS, such as `rediss://redis.internal:6379`",
+        ),
+        (
+            &[("store", "redis://:canary@a"), ("store_password_file", "p")],
+            "setting `store_password_file` (from flag) needs a `store` without a password in its URL: which one holds?",
+        ),
+    ] {
+        let errors = gather(flags, &[], None).expect("gathers").check().expect_err(said);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].to_string().ends_with(said), "{}", errors[0]);
+    }
+    let waiting = gather(&[("store_tls_ca_file", "ca"), ("store_password_file", "p")], &[], None).expect("gathers");
+    assert!(waiting.check().is_ok(), "the memory needs none of them, and they do not hurt");
 }
 
 #[test]

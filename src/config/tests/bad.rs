@@ -149,7 +149,19 @@ fn rules_that_cannot_be_carried_out() {
             "{key: k, descriptors: [{key: k, limits: [1/s], on_exceed: {block_for: 15m, block: k}}]}",
             "f:2:86: error: `block: k` may mean two levels: both have the key `k`",
         ),
-        ("{key: k, on_store_error: allow}", "f:2:13: error: `on_store_error` is not available yet"),
+        (
+            "{key: k, limits: [1/s], on_store_error: alow}",
+            "f:2:44: error: `on_store_error` cannot be `alow`; help: did you mean `allow`?",
+        ),
+        (
+            "{key: k, limits: [1/s], on_store_error: fail}",
+            "f:2:44: error: `on_store_error` cannot be `fail`; help: one of `local`, `allow`, `deny`",
+        ),
+        ("{key: k, on_store_error: allow}", "f:2:13: error: `on_store_error` needs `limits`: this rule counts nothing"),
+        (
+            "{key: k, deny: true, on_store_error: deny}",
+            "f:2:25: error: `on_store_error` needs `limits`: this rule counts nothing",
+        ),
         ("{key: k, detailed_metric: true}", "f:2:13: error: `detailed_metric` is not available yet"),
         ("{key: k, value_to_metric: true}", "f:2:13: error: `value_to_metric` is not available yet"),
         (
@@ -298,6 +310,28 @@ fn limits_that_are_none() {
     ] {
         assert_eq!(of_rule(rule), said, "{rule}");
     }
+}
+
+#[test]
+fn numbers_that_the_store_does_not_count_exactly_are_errors() {
+    let complaints = |limits: &str, count_max| {
+        let text = format!("domain: d\ndescriptors:\n - {{key: k, limits: [{limits}]}}");
+        let file = RuleFile { name: "f".into(), path: "f".into(), text: text.into() };
+        match compile(&[file], DomainDefaults { count_max, ..DomainDefaults::default() }, &mut read_list) {
+            Ok(_) => String::new(),
+            Err(errors) => lines(&errors),
+        }
+    };
+    let redis = Some(crate::bounds::REDIS_COUNT_MAX);
+    let most = "9007199254740991/s, {rate: 1/h, algorithm: token_bucket, burst: 9007199254740991}";
+    assert_eq!(complaints(most, redis), "");
+    let more = "9007199254740992/s, {rate: 1/h, algorithm: token_bucket, burst: 9007199254740993}, 1/day";
+    assert_eq!(complaints(more, None), "");
+    assert_eq!(
+        complaints(more, redis),
+        "f:3:22: error: the store does not count exactly up to 9007199254740992; help: at most 9007199254740991; who may have more needs no limit\n\
+         f:3:42: error: the store does not count exactly up to 9007199254740993; help: at most 9007199254740991; who may have more needs no limit"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     request::Entry,
-    rules::{Action, Counted, Expose, Mode, Report as Reported, RequestLimits, Value, identity::HashKey},
+    rules::{Action, Counted, Expose, Mode, OnStoreError, Report as Reported, RequestLimits, Value, identity::HashKey},
 };
 
 #[test]
@@ -24,7 +24,7 @@ fn the_example_finds_what_envoy_sends() {
     let found = |entries: &[(&str, &str)]| {
         let entries: Vec<_> =
             entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect();
-        shop.find(&entries, None, &HashKey([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
+        shop.find(&entries, None, &HashKey::Secret([0; 16])).matched.map_or("nothing", |matched| &matched.rule.name)
     };
     for (entries, name) in [
         (&[("api_key", "anyone")][..], "per-key"),
@@ -73,7 +73,7 @@ fn a_block_is_found_by_every_descriptor_that_begins_alike_however_its_own_rule_c
     let gates = |address: &str, more: Option<&str>| {
         let mut entries = vec![Entry { key: b"remote_address", value: address.as_bytes() }];
         entries.extend(more.map(|key| Entry { key: key.as_bytes(), value: b"v" }));
-        let gates = domain(&compiled).find(&entries, None, &HashKey([0; 16])).gates;
+        let gates = domain(&compiled).find(&entries, None, &HashKey::Secret([0; 16])).gates;
         gates.iter().map(|gate| (gate.key, gate.starts.map(|length| length.ceil_secs() / 3_600))).collect::<Vec<_>>()
     };
     let starts = |more| gates("::1", more).iter().map(|(_, hours)| *hours).collect::<Vec<_>>();
@@ -90,6 +90,22 @@ fn a_block_is_found_by_every_descriptor_that_begins_alike_however_its_own_rule_c
     let (one, neighbour, other) = (keys("::1", None), keys("::2", None), keys("0:0:0:1::", None));
     assert_eq!((one[0] == neighbour[0], one[1] == neighbour[1]), (false, true));
     assert!(!one.iter().any(|key| other.contains(key)));
+}
+
+#[test]
+fn what_a_rule_does_without_its_store_is_local_unless_it_or_what_it_extends_says_otherwise() {
+    let compiled = rules(
+        "- {key: a, name: a, limits: [1/s]}\n\
+         - {key: b, name: b, limits: [1/s], on_store_error: allow}\n\
+         - {key: b, value: v, name: v, extends: b, limits: [2/s]}\n\
+         - {key: b, value: w, name: w, extends: b, on_store_error: deny}\n\
+         - {key: b, value: x, name: x, extends: b, on_store_error: local}\n\
+         - {key: c, name: c, rate_limit: {unit: day, requests_per_unit: 1}, on_store_error: deny}\n",
+    );
+    let of = |name: &str| rule(&compiled, name).on_store_error;
+    assert_eq!(["a", "b", "v"].map(of), [OnStoreError::Local, OnStoreError::Allow, OnStoreError::Allow]);
+    assert_eq!(["w", "x", "c"].map(of), [OnStoreError::Deny, OnStoreError::Local, OnStoreError::Deny]);
+    assert_eq!(domain(&compiled).request_rule.on_store_error, OnStoreError::Local);
 }
 
 #[test]

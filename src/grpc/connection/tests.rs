@@ -13,7 +13,14 @@ use tokio::{
 };
 
 use super::*;
-use crate::grpc::{decide::Decided, events::Silent, health::Health, message::Room, settings::Settings, unary::PATH};
+use crate::grpc::{
+    decide::{Call, Decided},
+    events::Silent,
+    health::Health,
+    message::Room,
+    settings::Settings,
+    unary::PATH,
+};
 
 #[tokio::test]
 async fn an_answer_is_one_write() {
@@ -175,7 +182,7 @@ async fn call(client: &mut h2::client::SendRequest<Bytes>, size: usize) {
 struct Constant(Bytes);
 
 impl Decide for Constant {
-    fn decide(self: &Arc<Self>, _: Bytes, _: usize) -> Decided {
+    fn decide(self: &Arc<Self>, _: Bytes, _: Call) -> Decided {
         Decided::Now(Ok(self.0.clone()))
     }
 }

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rules::{
-    Counted, Counting, Expose, Level, Matcher, NameId, Place, Report, RuleIndex, path::Template, pattern::Pattern,
+    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, path::Template,
+    pattern::Pattern,
 };
 
-const KEY: HashKey = HashKey([3; 16]);
+const KEY: HashKey = HashKey::Secret([3; 16]);
 const ADDRESS: Counted = Counted::Address { ipv6_prefix: 64 };
 
 fn limit(id: u32, count: u64, secs: u64, shadow: bool) -> RuleLimit {
@@ -28,6 +29,7 @@ fn rule(id: u32, action: Action, limits: Vec<RuleLimit>, counted: Vec<Counted>) 
         action,
         mode: Mode::Enforce,
         overdraw: false,
+        on_store_error: OnStoreError::default(),
         on_exceed: None,
         blocked_as: Vec::new(),
         counting: Arc::new(Counting { limits: limits.into(), counted: counted.into() }),

@@ -13,7 +13,7 @@
 use smallvec::SmallVec;
 
 use crate::{
-    bounds::REDIS_NUMBER_MAX,
+    bounds::REDIS_COUNT_MAX,
     charge::{Charge, Charges, CounterKey, Role, Way},
     limit::{Algorithm, Calendar, Limit, Window},
     request::Ask,
@@ -26,7 +26,7 @@ const PER_GATE: usize = 4;
 
 /// The counters and blocks that a request meets, each once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seats {
+pub(in crate::store) struct Seats {
     pub keys: SmallVec<[CounterKey; 8]>,
     /// Of each charge and then of each gate, the place of its key.
     pub of: SmallVec<[u32; 8]>,
@@ -137,7 +137,7 @@ impl<'o> List<'o> {
 
     /// A number the script can count to; larger ones become the largest, which no limit has room for.
     fn number(&mut self, number: u64) {
-        let number = number.min(REDIS_NUMBER_MAX);
+        let number = number.min(REDIS_COUNT_MAX);
         match u8::try_from(number) {
             Ok(small @ 0..=0x7f) => self.out.push(small),
             _ => match u32::try_from(number) {
@@ -154,7 +154,7 @@ impl<'o> List<'o> {
     }
 
     fn negative(&mut self, number: u64) {
-        let number = number.min(REDIS_NUMBER_MAX).cast_signed();
+        let number = number.min(REDIS_COUNT_MAX).cast_signed();
         self.out.push(0xd3);
         self.out.extend_from_slice(&(-number).to_be_bytes());
     }

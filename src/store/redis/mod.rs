@@ -25,18 +25,20 @@ use std::{
     time::Duration,
 };
 
-use ask::Seats;
+pub(super) use ask::Seats;
 pub use away::Away;
 use door::Door;
 use link::{Line, Link};
 use redis::{Cmd, Value};
 use reply::Seen;
 use script::{Call, How, Runnable};
+use smallvec::SmallVec;
 
-use super::memory::Emptied;
+use super::{Asking, memory::Emptied};
 use crate::{
-    bounds::REDIS_COUNTERS_PER_REQUEST_MAX,
+    bounds::{REDIS_CONNECT_DEADLINE, REDIS_COUNTERS_PER_REQUEST_MAX},
     charge::{Charges, CounterKey, Gate, Verdicts, gate_is_closed, settle},
+    limit::Counter,
     units::Timestamp,
 };
 
@@ -62,6 +64,16 @@ pub enum Time {
     Calls,
 }
 
+/// What the server decided.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub verdicts: Verdicts,
+    /// The counters as they were before, each where the seats have its key.
+    pub before: SmallVec<[Counter; 8]>,
+    /// The time it went by.
+    pub at: Timestamp,
+}
+
 #[derive(Debug)]
 struct Scripts {
     charge: Runnable,
@@ -81,35 +93,53 @@ impl Redis {
         }
     }
 
-    /// Decides all charges of one request in one atomic step, on `core`; None: on none of those that serve.
-    ///
-    /// Returns the verdicts and the time they hold for.
+    /// Decides all charges of one request in one atomic step.
     ///
     /// # Errors
     ///
     /// Why the server did not decide. It may have charged all the same: what is lost is only the answer.
-    pub async fn charge(
-        &self,
-        core: Option<usize>,
-        within: Option<Duration>,
-        now: Timestamp,
-        domain: &str,
-        charges: &Charges<'_>,
-    ) -> Result<(Verdicts, Timestamp), Away> {
-        let seats = Seats::of(charges);
+    pub async fn charge(&self, asking: &Asking<'_, '_>) -> Result<Decided, Away> {
+        self.charge_seated(asking, &Seats::of(asking.charges)).await
+    }
+
+    /// The same for charges whose `seats` are known.
+    pub(super) async fn charge_seated(&self, asking: &Asking<'_, '_>, seats: &Seats) -> Result<Decided, Away> {
+        let Asking { charges, now, domain, .. } = *asking;
         if seats.keys.is_empty() {
-            return Ok((settle(charges, &[], &mut [], now), now));
+            return Ok(Decided { verdicts: settle(charges, &[], &mut [], now), before: SmallVec::new(), at: now });
         }
         if seats.keys.len() > REDIS_COUNTERS_PER_REQUEST_MAX {
             return Err(Away::TooMany);
         }
         let mut ask = Vec::with_capacity(16 + 40 * charges.list.len());
-        ask::write(charges, &seats, self.server_time(now), &mut ask);
-        let call = Call { script: &self.scripts.charge, domain, seats: &seats, now, ask: &ask };
-        let seen = self.run(core, within, call).await?;
+        ask::write(charges, seats, self.server_time(now), &mut ask);
+        let call = Call { script: &self.scripts.charge, domain, seats, now, ask: &ask };
+        let seen = self.run(asking.core, asking.within, call).await?;
         self.set_ahead(seen.now, now);
-        let mut counters = seen.counters(charges, &seats.of);
-        Ok((settle(charges, &seats.of, &mut counters, seen.now), seen.now))
+        let before = seen.counters(charges, &seats.of);
+        let verdicts = settle(charges, &seats.of, &mut before.clone(), seen.now);
+        Ok(Decided { verdicts, before, at: seen.now })
+    }
+
+    /// Sees whether the server lets us in and can be written to, on a connection that serves nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub async fn greet(&self) -> Result<(), Away> {
+        let mut connection = self.door.open(&self.scripts.all()).await?;
+        let mut command = redis::cmd("SET");
+        command.arg("tallygate:{}:greeting").arg("").arg("PX").arg(1_000);
+        let answer = tokio::time::timeout(REDIS_CONNECT_DEADLINE, connection.send_packed_command(&command));
+        let answer = answer.await.map_err(|_| Away::Late)?;
+        answer.and_then(Value::extract_error).map(drop).map_err(|error| Away::of(&error))
+    }
+
+    /// Gives all connections up: whoever asks next opens another.
+    pub fn hang_up(&self) {
+        for link in &self.links {
+            link.close();
+        }
     }
 
     /// Empties every counter that `charges` meet, and lifts every block that stands in their way, whatever they ask.

@@ -1,9 +1,9 @@
-//! The secret that counters are named with: kept beside the counters, which mean nothing without it.
+//! The secret that counters of this process are named with ([`HashKey::Secret`](crate::rules::identity::HashKey::Secret)):
+//! kept beside the counters, which mean nothing without it.
 
 use std::io::{self, Read, Write};
 
 use super::Disk;
-use crate::rules::identity::HashKey;
 
 /// Where the key is kept. Nobody but the service may read it: who knows it can make two descriptors share a counter.
 const NAME: &str = "hash-key";
@@ -15,6 +15,8 @@ const MAGIC: [u8; 8] = *b"tg-key-1";
 const KEY_BYTES: usize = 16;
 /// Magic, key, and the CRC-32 of both, little-endian.
 const FILE_BYTES: usize = MAGIC.len() + KEY_BYTES + 4;
+
+type Secret = [u8; KEY_BYTES];
 
 /// Where a key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum Origin {
 ///
 /// The file is there and cannot be read, or a new one cannot be written. A new key must not be used with kept counters
 /// then: the next start might find the old one.
-pub fn hash_key<D: Disk>(disk: &D, fresh: HashKey) -> io::Result<(HashKey, Origin)> {
+pub fn hash_key<D: Disk>(disk: &D, fresh: Secret) -> io::Result<(Secret, Origin)> {
     let origin = match disk.open(NAME) {
         Ok(file) => match read(file)? {
             Some(key) => return Ok((key, Origin::Kept)),
@@ -46,22 +48,22 @@ pub fn hash_key<D: Disk>(disk: &D, fresh: HashKey) -> io::Result<(HashKey, Origi
         Err(error) => return Err(error),
     };
     let mut file = disk.create(UNFINISHED)?;
-    file.write_all(&encode(fresh))?;
+    file.write_all(&encode(&fresh))?;
     disk.replace(file, UNFINISHED, NAME)?;
     Ok((fresh, origin))
 }
 
-fn encode(HashKey(key): HashKey) -> Vec<u8> {
-    let mut bytes = [&MAGIC[..], &key].concat();
+fn encode(key: &Secret) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], key].concat();
     let checksum = crc32fast::hash(&bytes);
     bytes.extend(checksum.to_le_bytes());
     bytes
 }
 
 /// The key in `file`; none, if it is damaged.
-fn read(file: impl Read) -> io::Result<Option<HashKey>> {
+fn read(file: impl Read) -> io::Result<Option<Secret>> {
     let mut bytes = Vec::with_capacity(FILE_BYTES + 1);
     file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    let key = bytes.get(MAGIC.len()..MAGIC.len() + KEY_BYTES).and_then(|key| key.try_into().ok()).map(HashKey);
-    Ok(key.filter(|key| encode(*key) == bytes))
+    let key = bytes.get(MAGIC.len()..MAGIC.len() + KEY_BYTES).and_then(|key| key.try_into().ok());
+    Ok(key.filter(|key| encode(key) == bytes))
 }
