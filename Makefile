@@ -18,7 +18,7 @@ demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it; 
 	@$(PYTHON) examples/envoy/demo $(EXAMPLE) $(DEMO)
 
 .PHONY: test
-test: $(ENVOY) curl valgrind ## run every test, the ones with a real Envoy too (installs it under target/)
+test: $(ENVOY) curl valgrind redis ## run every test, the ones with a real Envoy too (installs it under target/)
 	$(CARGO) test --profile checked --features test-clock --all-targets
 	$(CARGO) test --profile checked --doc
 	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
@@ -38,6 +38,10 @@ curl: # the transcripts of the examples are typed with it
 .PHONY: valgrind
 valgrind: # counts the instructions of decisions; libc6-dbg is what its package recommends
 	$(call install,valgrind,valgrind libc6-dbg)
+
+.PHONY: redis
+redis: # tests start servers of their own; a sentinel is one of them with --sentinel, so no other package is needed
+	$(call install,redis-server,redis-server)
 
 .PHONY: cost
 cost: valgrind ## count what decisions cost, and compare (`make test` does it too; WRITE=1 writes the new figures down)

@@ -51,6 +51,14 @@ impl Process {
         });
     }
 
+    /// Sends it a signal by its name: `STOP`, `CONT`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        // The shell's own: a small machine has no program of that name.
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+        assert!(sent.success(), "{} cannot be sent {name}", self.name);
+    }
+
     /// Ends it the hard way, as a crash would.
     pub fn kill(&mut self) {
         // An error says that it has ended already, which is all that is wanted.

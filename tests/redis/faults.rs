@@ -1,0 +1,215 @@
+//! Redis fails in every way it has: no decision does, each rule says what becomes of its own meanwhile, and Redis
+//! counts again within a second of its return.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use tallygate::grpc::proto::rate_limit_response::Code;
+
+use crate::{
+    harness::{Folder, Service},
+    load::under_load,
+    servers::{Direction, Proxy, RedisServer, Weather, eventually, free_port, within},
+};
+
+/// Windows that do not end while a test runs. What is counted under `roomy` and `deny` always fits.
+const RULES: &str = "domain: shop
+descriptors:
+  - {key: roomy, limits: [1000000/3650d], on_store_error: local}
+  - {key: local, limits: [10/3650d], on_store_error: local}
+  - {key: allow, limits: [1/3650d], on_store_error: allow}
+  - {key: deny, limits: [1000000/3650d], on_store_error: deny}
+";
+
+/// Replicas that a limit is shared by while Redis is away: of 10, each takes 4.
+const REPLICAS: &str = "3";
+const LOCAL_SHARE: usize = 4;
+
+/// What must be back within a second; a busy machine may take as long again to start what asks and what answers.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+/// Nobody may wait for it: each call ends by its own deadline. It is only that all of them find out.
+const AWAY_WITHIN: Duration = Duration::from_secs(2);
+/// Of any second, on average, while something is wrong.
+const LOG_LINES_A_SECOND: u64 = 50;
+
+/// Redis, and the way there.
+struct Redis {
+    server: RedisServer,
+    proxy: Proxy,
+    /// Holds the file with the password.
+    folder: Folder,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let server = RedisServer::start();
+        let proxy = Proxy::to(server.port());
+        Self { server, proxy, folder: Folder::with(&[("shop.yaml", RULES), ("password", "old")]) }
+    }
+
+    /// Starts a service that counts in it.
+    fn serve(&self, arguments: &[&str]) -> Service {
+        let url = self.proxy.url();
+        let service = Service::start(&self.folder, &[&["--store", &url, "--replicas", REPLICAS], arguments].concat());
+        service.until_ready();
+        service
+    }
+}
+
+/// Breaks Redis and mends it, under load.
+fn survives(what: &str, breaks: impl FnOnce(&mut Redis), mends: impl FnOnce(&mut Redis)) {
+    let mut redis = Redis::start();
+    let service = redis.serve(&[]);
+    survives_in(&mut redis, &service, what, breaks, mends);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of real processes measures real time")]
+fn survives_in(
+    redis: &mut Redis,
+    service: &Service,
+    what: &str,
+    breaks: impl FnOnce(&mut Redis),
+    mends: impl FnOnce(&mut Redis),
+) {
+    eventually("Redis counts", || is_counted(service));
+    let (began, lines) = (Instant::now(), service.log().lines().count());
+    let calls = under_load(service, "roomy", || {
+        breaks(redis);
+        within(AWAY_WITHIN, "Redis is away", || !is_counted(service));
+        every_rule_decides_as_it_says(service);
+        mends(redis);
+        within(BACK_WITHIN, "Redis is back", || is_counted(service));
+    });
+    calls.assert_good(what);
+
+    let client = new_client();
+    assert_eq!(ask(service, "local", &client), Code::Ok);
+    assert!(!redis.server.keys().is_empty());
+    assert_eq!(redis.server.keys_without_expiry(), [""; 0]);
+    assert_eq!(service.metric("tallygate_panics_total"), "0");
+    let (lines, seconds) = (service.log().lines().count() - lines, began.elapsed().as_secs() + 1);
+    assert!(lines as u64 <= LOG_LINES_A_SECOND * seconds, "{lines} lines of log in {seconds} s");
+}
+
+#[test]
+fn redis_is_killed_and_comes_back_empty() {
+    survives("killed", |redis| redis.server.kill(), |redis| redis.server.restart());
+}
+
+#[test]
+fn redis_is_stopped_and_goes_on() {
+    survives("stopped", |redis| redis.server.stop(), |redis| redis.server.cont());
+}
+
+#[test]
+fn redis_is_slower_than_the_deadline() {
+    let slow = Weather::Slow(Duration::from_millis(100));
+    survives("slow", |redis| redis.proxy.set_both(slow), |redis| redis.proxy.set_both(Weather::Clear));
+}
+
+#[test]
+fn the_way_to_redis_loses_everything() {
+    survives("lost", |redis| redis.proxy.set_both(Weather::Lost), |redis| redis.proxy.set_both(Weather::Clear));
+}
+
+#[test]
+fn only_the_answers_of_redis_are_lost() {
+    let weather = |weather| move |redis: &mut Redis| redis.proxy.set(Direction::ToClient, weather);
+    survives("answers lost", weather(Weather::Lost), weather(Weather::Clear));
+}
+
+#[test]
+fn every_connection_is_cut_off() {
+    survives("cut off", |redis| redis.proxy.cut_off(), |redis| redis.proxy.reconnect());
+}
+
+#[test]
+fn redis_is_out_of_memory() {
+    let set = |bytes| move |redis: &mut Redis| redis.server.ask::<()>(&["CONFIG", "SET", "maxmemory", bytes]);
+    // A server alone takes more than one byte; 0 is no bound.
+    survives("out of memory", set("1"), set("0"));
+}
+
+#[test]
+fn redis_becomes_a_replica_that_only_reads() {
+    // Of a master that is not there, so that it keeps what it has.
+    let nobody = free_port().to_string();
+    survives(
+        "read-only",
+        |redis| redis.server.ask::<()>(&["REPLICAOF", "127.0.0.1", &nobody]),
+        |redis| redis.server.ask::<()>(&["REPLICAOF", "NO", "ONE"]),
+    );
+}
+
+#[test]
+fn a_changed_password_is_read_again_from_its_file() {
+    let mut redis = Redis::start();
+    redis.server.set_password("old");
+    let file = redis.folder.path("password").display().to_string();
+    let service = redis.serve(&["--store-password-file", &file]);
+    survives_in(
+        &mut redis,
+        &service,
+        "password changed",
+        |redis| redis.server.set_password("new"),
+        |redis| redis.folder.write("password", "new\n"),
+    );
+    for secret in ["old", "new"] {
+        assert!(!service.log().split(|letter: char| !letter.is_alphanumeric()).any(|word| word == secret));
+    }
+}
+
+#[test]
+fn a_service_starts_without_redis_and_counts_there_when_it_comes() {
+    let mut redis = Redis::start();
+    redis.server.kill();
+    let service = redis.serve(&[]);
+    assert_eq!(service.health(), "SERVING");
+    let calls = under_load(&service, "roomy", || {
+        every_rule_decides_as_it_says(&service);
+        redis.server.restart();
+        within(BACK_WITHIN, "Redis counts", || is_counted(&service));
+    });
+    calls.assert_good("away at the start");
+}
+
+/// Redis as it is, and its scripts and keys as nobody left them: decided there all the time.
+#[test]
+fn forgotten_scripts_are_sent_again_and_no_decision_is_made_elsewhere() {
+    let redis = Redis::start();
+    // So that a busy machine does not make a call late.
+    let service = redis.serve(&["--store-deadline", "1s"]);
+    eventually("Redis counts", || is_counted(&service));
+    let calls = under_load(&service, "deny", || {
+        for _ in 0..20 {
+            redis.server.ask::<()>(&["SCRIPT", "FLUSH"]);
+            assert!(is_counted(&service));
+        }
+    });
+    calls.assert_good("scripts flushed");
+}
+
+/// Whether a new client is counted in Redis: only then is his first request let through.
+fn is_counted(service: &Service) -> bool {
+    ask(service, "deny", &new_client()) == Code::Ok
+}
+
+fn every_rule_decides_as_it_says(service: &Service) {
+    let client = new_client();
+    let let_through = |key| (0..12).filter(|_| ask(service, key, &client) == Code::Ok).count();
+    assert_eq!(let_through("local"), LOCAL_SHARE, "local");
+    assert_eq!(let_through("allow"), 12, "allow");
+    assert_eq!(let_through("deny"), 0, "deny");
+}
+
+fn ask(service: &Service, key: &str, client: &str) -> Code {
+    service.ask(key, client).unwrap().overall_code()
+}
+
+/// One that nobody has counted yet.
+fn new_client() -> String {
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    format!("client-{}", CLIENTS.fetch_add(1, Relaxed))
+}
