@@ -7,6 +7,9 @@ mod flood;
 mod on_redis;
 mod real;
 mod same_answers;
+#[path = "../common/redis/mod.rs"]
+#[allow(dead_code, reason = "more than one test's servers")]
+mod servers;
 
 use std::sync::Arc;
 

@@ -81,7 +81,6 @@ pub struct Decided {
 }
 
 /// Where counters live.
-#[derive(Debug)]
 pub enum Counters {
     Memory(Memory),
     Redis(Arc<OnRedis>),
