@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tallygate::grpc::proto::rate_limit_response::Code;
+use tallygate::grpc::proto::{protobuf::value::Kind, rate_limit_response::Code};
 
 use crate::{
     harness::{Folder, Service},
@@ -95,8 +95,8 @@ fn survives_in(
     calls.assert_let_through(what);
     calls.assert_quick(what, &(broken + FOUND_OUT..mended));
 
-    let client = new_client();
-    assert_eq!(ask(service, "local", &client), Code::Ok);
+    assert_eq!(decided_by(service, "local"), "redis");
+    assert_eq!(service.metric("tallygate_store_available"), "1");
     assert!(!redis.server.keys().is_empty());
     assert_eq!(redis.server.keys_without_expiry(), [""; 0]);
     assert_eq!(service.metric("tallygate_panics_total"), "0");
@@ -141,6 +141,18 @@ fn redis_is_out_of_memory() {
     let set = |bytes| move |redis: &mut Redis| redis.server.ask::<()>(&["CONFIG", "SET", "maxmemory", bytes]);
     // A server alone takes more than one byte; 0 is no bound.
     survives("out of memory", set("1"), set("0"));
+}
+
+#[test]
+fn redis_is_loading() {
+    survives(
+        "loading",
+        |redis| redis.server.restart_loading(5_000),
+        |redis| {
+            eventually("it is loaded", || redis.server.try_ask::<()>(&["PING"]).is_ok());
+            redis.server.ask::<()>(&["FLUSHALL"]);
+        },
+    );
 }
 
 #[test]
@@ -207,12 +219,27 @@ fn is_counted(service: &Service) -> bool {
     ask(service, "deny", &new_client()) == Code::Ok
 }
 
+/// By what its rule says while Redis is away, and the answer and the metrics tell who decided.
 fn every_rule_decides_as_it_says(service: &Service) {
+    let decided_here = "tallygate_store_answers_total{source=\"local\"}";
+    let before: u64 = service.metric(decided_here).parse().unwrap();
     let client = new_client();
     let let_through = |key| (0..12).filter(|_| ask(service, key, &client) == Code::Ok).count();
     assert_eq!(let_through("local"), LOCAL_SHARE, "local");
     assert_eq!(let_through("allow"), 12, "allow");
     assert_eq!(let_through("deny"), 0, "deny");
+    assert_eq!(decided_by(service, "roomy"), "local");
+    let decided: u64 = service.metric(decided_here).parse().unwrap();
+    assert!(decided >= before + 37, "{decided} after {before}");
+}
+
+/// Who decided, as the answer's metadata tells.
+fn decided_by(service: &Service, key: &str) -> String {
+    let answer = service.ask(key, &new_client()).unwrap();
+    match answer.dynamic_metadata.unwrap().fields["store"].kind.clone() {
+        Some(Kind::StringValue(store)) => store,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn ask(service: &Service, key: &str, client: &str) -> Code {

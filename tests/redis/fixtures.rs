@@ -39,6 +39,17 @@ fn a_server_that_is_stopped_answers_when_it_goes_on() {
 }
 
 #[test]
+fn a_server_that_loads_says_so_and_holds_what_it_held() {
+    let mut server = RedisServer::start();
+    server.ask::<()>(&["SET", "k", "v"]);
+    server.restart_loading(500);
+    let answer = || server.try_ask::<Option<String>>(&["GET", "k"]);
+    eventually("it loads", || answer().is_err_and(|error| error.code() == Some("LOADING")));
+    eventually("it is loaded", || answer().is_ok());
+    assert_eq!(answer().unwrap().as_deref(), Some("v"));
+}
+
+#[test]
 fn a_changed_password_shows_everybody_out_and_outlasts_a_restart() {
     let mut server = RedisServer::start();
     let mut inside = TcpStream::connect(("127.0.0.1", server.port())).unwrap();

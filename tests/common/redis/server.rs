@@ -95,6 +95,20 @@ impl RedisServer {
         self.wait_until_it_answers();
     }
 
+    /// It comes back with what it held, and loads that for about so many milliseconds, in which it answers no command but
+    /// with `LOADING`. There are keys of ours afterwards.
+    pub fn restart_loading(&mut self, millis: u32) {
+        let keys: Vec<String> = (0..millis).map(|number| format!("loaded-{number}")).collect();
+        let pairs = keys.iter().flat_map(|key| [key.as_str(), "1"]);
+        self.ask::<()>(&["MSET"].into_iter().chain(pairs).collect::<Vec<_>>());
+        self.ask::<()>(&["SAVE"]);
+        self.process.kill();
+        // A millisecond for each key; and as often as it may, it looks who is asking.
+        let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
+        let options = [&self.options[..], &slowly.map(str::to_owned)].concat();
+        self.process = spawn(self.port, &options, self.password.as_deref(), self.dir.path());
+    }
+
     /// All keys of the database.
     pub fn keys(&self) -> Vec<String> {
         self.ask(&["KEYS", "*"])
