@@ -19,9 +19,9 @@ pub struct StoreAddressError {
 /// Why an address is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Why {
-    #[error("it is neither `memory` nor a URL{}", hint(.meant))]
+    #[error("it is neither `memory` nor a URL{}", hint(.meant.as_ref()))]
     NotAUrl { meant: Option<String> },
-    #[error("its scheme is none of {}{}", schemes(), hint(.meant))]
+    #[error("its scheme is none of {}{}", schemes(), hint(.meant.as_ref()))]
     Scheme { meant: Option<String> },
     #[error("in a user or password, `/`, `?` and `#` are written `%2F`, `%3F` and `%23`")]
     Unescaped,
@@ -222,6 +222,6 @@ fn schemes() -> String {
     SCHEMES.iter().map(|scheme| format!("`{}`", scheme.name)).collect::<Vec<_>>().join(", ")
 }
 
-fn hint(meant: &Option<String>) -> String {
-    meant.as_ref().map(|meant| format!("; {meant}")).unwrap_or_default()
+fn hint(meant: Option<&String>) -> String {
+    meant.map(|meant| format!("; {meant}")).unwrap_or_default()
 }
