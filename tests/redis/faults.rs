@@ -31,6 +31,10 @@ const LOCAL_SHARE: usize = 4;
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// Nobody may wait for it: each call ends by its own deadline. It is only that all of them find out.
 const AWAY_WITHIN: Duration = Duration::from_secs(2);
+/// By then it must be known that calls are not answered: twice what is aimed at.
+const FOUND_OUT: Duration = Duration::from_millis(100);
+/// Calls of the load while Redis is away: more than a second of them.
+const CALLS: usize = 500;
 /// Of any second, on average, while something is wrong.
 const LOG_LINES_A_SECOND: u64 = 50;
 
@@ -75,14 +79,21 @@ fn survives_in(
 ) {
     eventually("Redis counts", || is_counted(service));
     let (began, lines) = (Instant::now(), service.log().lines().count());
-    let calls = under_load(service, "roomy", || {
+    let (mut broken, mut mended) = (began, began);
+    let calls = under_load(service, "roomy", |load| {
+        load.goes_on_for(CALLS / 4);
         breaks(redis);
+        broken = Instant::now();
         within(AWAY_WITHIN, "Redis is away", || !is_counted(service));
         every_rule_decides_as_it_says(service);
+        load.goes_on_for(CALLS);
         mends(redis);
+        mended = Instant::now();
         within(BACK_WITHIN, "Redis is back", || is_counted(service));
+        load.goes_on_for(CALLS / 4);
     });
-    calls.assert_good(what);
+    calls.assert_let_through(what);
+    calls.assert_quick(what, &(broken + FOUND_OUT..mended));
 
     let client = new_client();
     assert_eq!(ask(service, "local", &client), Code::Ok);
@@ -167,28 +178,28 @@ fn a_service_starts_without_redis_and_counts_there_when_it_comes() {
     redis.server.kill();
     let service = redis.serve(&[]);
     assert_eq!(service.health(), "SERVING");
-    let calls = under_load(&service, "roomy", || {
+    let calls = under_load(&service, "roomy", |load| {
         every_rule_decides_as_it_says(&service);
+        load.goes_on_for(CALLS);
         redis.server.restart();
         within(BACK_WITHIN, "Redis counts", || is_counted(&service));
     });
-    calls.assert_good("away at the start");
+    calls.assert_let_through("away at the start");
 }
 
-/// Redis as it is, and its scripts and keys as nobody left them: decided there all the time.
 #[test]
 fn forgotten_scripts_are_sent_again_and_no_decision_is_made_elsewhere() {
     let redis = Redis::start();
     // So that a busy machine does not make a call late.
     let service = redis.serve(&["--store-deadline", "1s"]);
     eventually("Redis counts", || is_counted(&service));
-    let calls = under_load(&service, "deny", || {
+    let calls = under_load(&service, "deny", |load| {
         for _ in 0..20 {
             redis.server.ask::<()>(&["SCRIPT", "FLUSH"]);
-            assert!(is_counted(&service));
+            load.goes_on_for(CALLS / 20);
         }
     });
-    calls.assert_good("scripts flushed");
+    calls.assert_let_through("scripts flushed");
 }
 
 /// Whether a new client is counted in Redis: only then is his first request let through.
