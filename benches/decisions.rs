@@ -19,7 +19,6 @@ use tallygate::{
     render::render,
     request::{Descriptor, Request},
     rules::{Domain, find::Found},
-    store::Store,
 };
 
 /// As the service has it: figures of another allocator would be of another program.

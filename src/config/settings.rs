@@ -16,7 +16,7 @@ use std::{
 
 use thiserror::Error;
 
-use self::mask::masked;
+use self::mask::{masked, undrawn};
 pub use self::table::{ALL, Setting};
 use super::capacity;
 use crate::{
@@ -148,7 +148,7 @@ impl RawSettings {
             Err(error) => return Err(SettingsError::Unreadable { file, error: error.to_string() }),
         };
         let values: Option<BTreeMap<String, Option<FileValue>>> = serde_yaml::from_str(&text)
-            .map_err(|error| SettingsError::NotYaml { file: file.clone(), error: error.to_string() })?;
+            .map_err(|error| SettingsError::NotYaml { file: file.clone(), error: undrawn(&error.to_string()) })?;
         for (key, value) in values.unwrap_or_default() {
             let known = self.0.iter_mut().find(|(name, _)| **name == key && key != "settings");
             let Some((_, slot)) = known else { return Err(SettingsError::UnknownKey { file, key }) };

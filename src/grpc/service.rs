@@ -39,11 +39,12 @@ pub struct RateLimitService {
 
 impl Decide for RateLimitService {
     fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided {
+        let came = Came { at: self.clock.now(), stopwatch: self.clock.stopwatch() };
         match &*self.store {
             Store::Memory(memory) => {
-                Decided::Now(self.decide_at_once(&message, call.core, |now, charges| memory.charge(now, charges)))
+                Decided::Now(self.decide_at_once(&message, call.core, came, |now, charges| memory.charge(now, charges)))
             }
-            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, call))),
+            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, call, came))),
         }
     }
 }
@@ -54,32 +55,31 @@ impl RateLimitService {
         &self,
         message: &[u8],
         core: usize,
+        came: Came,
         charge: impl FnOnce(Timestamp, &Charges<'_>) -> Verdicts,
     ) -> Answered {
-        let stopwatch = self.clock.stopwatch();
         let request = match self.receive(message) {
             Ok(request) => request,
             Err(instead) => return instead,
         };
         let generation = self.live.snapshot();
-        let (generation, now) = (generation.as_deref().ok_or_else(no_rules)?, self.clock.now());
+        let (generation, now) = (generation.as_deref().ok_or_else(no_rules)?, came.at);
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, generation.orders_of(request.domain), now, &request);
         let plan = plan(domain, &request, &found);
         let charged = Charged { verdicts: charge(now, &plan.charges), now, source: Source::Memory };
-        let asked = Asked { core, stopwatch, request: &request, generation, domain };
+        let asked = Asked { core, came, request: &request, generation, domain };
         Ok(self.tell(&asked, &found, &plan, &charged))
     }
 
     /// The same where the charge waits for a store beyond this process, for as long as the client does at most.
-    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, call: Call) -> Answered {
-        let stopwatch = self.clock.stopwatch();
+    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, call: Call, came: Came) -> Answered {
         let request = match self.receive(&message) {
             Ok(request) => request,
             Err(instead) => return instead,
         };
         let generation = self.live.snapshot().clone().ok_or_else(no_rules)?;
-        let now = self.clock.now();
+        let now = came.at;
         let domain = generation.rules.domains.get(request.domain);
         let found = self.find(domain, generation.orders_of(request.domain), now, &request);
         let plan = plan(domain, &request, &found);
@@ -95,19 +95,19 @@ impl RateLimitService {
             within: call.timeout,
         };
         let charged = self.store.charge(&asking).await;
-        let asked = Asked { core: call.core, stopwatch, request: &request, generation: &generation, domain };
+        let asked = Asked { core: call.core, came, request: &request, generation: &generation, domain };
         Ok(self.tell(&asked, &found, &plan, &charged))
     }
 
     /// Decides by what became of the charges, writes the answer, and counts what was decided.
     fn tell<'p>(&self, asked: &Asked<'p, '_>, found: &'p [Found<'p>], plan: &Plan<'p>, charged: &Charged) -> Bytes {
-        let Asked { core, stopwatch, request, generation, domain } = *asked;
+        let Asked { core, came, request, generation, domain } = *asked;
         let Charged { verdicts, now, source } = charged;
         let decision = decide(*now, domain, found, plan, verdicts);
         let answer = Self::write(generation, request, &decision, *source);
         generation.decisions.count(core, domain, found, plan, verdicts);
         self.book.note_started(*now, request, found, plan, verdicts);
-        self.telemetry.latency().record(core, stopwatch.elapsed());
+        self.telemetry.latency().record(core, came.stopwatch.elapsed());
         answer
     }
 
@@ -162,12 +162,19 @@ impl RateLimitService {
     }
 }
 
+/// When a whole message was there.
+#[derive(Clone, Copy)]
+struct Came {
+    at: Timestamp,
+    /// Runs since then.
+    stopwatch: Stopwatch,
+}
+
 /// A request, and by what it is decided.
 #[derive(Clone, Copy)]
 struct Asked<'a, 'r> {
     core: usize,
-    /// Runs since the message was there.
-    stopwatch: Stopwatch,
+    came: Came,
     request: &'a Request<'r>,
     generation: &'a Generation,
     domain: Option<&'a Domain>,

@@ -88,7 +88,10 @@ impl Limit {
 
     /// The largest number it is made of: what its store must count exactly.
     pub fn largest(&self) -> u64 {
-        self.count.max(self.capacity())
+        match self.algorithm {
+            Algorithm::TokenBucket { burst } => self.count.max(burst),
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => self.count,
+        }
     }
 
     /// The most that is admitted in any interval of the window's length `[t, t + length)`, wherever it begins, while the

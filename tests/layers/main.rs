@@ -71,18 +71,26 @@ const TIME: Law = Law {
 };
 
 const NOW: Law = Law {
-    why: "a request is given the time once, by who received it; whatever it passes through is told",
+    why: "a request is given the time once, by who received it; whatever it passes through is told. A call that failed did so later",
     paths: &["crate::clock::Clock::now"],
     methods: &["now"],
-    allowed: Allowed::In(&["admin", "app", "clock", "grpc::service", "http::usage_page"]),
+    allowed: Allowed::In(&["admin", "app", "clock", "grpc::service", "http::usage_page", "store::guard"]),
 };
 
 const SPAWN: Law = Law {
-    why: "`app` owns what lives as long as the process, `grpc::server` and `serve_http` their connections, `grpc::call` calls that wait; nobody else spawns",
+    why: "`app` owns what lives as long as the process, `grpc::server` and `serve_http` their connections, `grpc::call` calls that wait, `store::redis::link` a connection that opens; nobody else spawns",
     paths: &["std::thread::Builder", "std::thread::spawn", "tokio::spawn", "tokio::task::spawn"],
     methods: &["spawn", "spawn_blocking", "spawn_local", "spawn_on"],
     // What `server` needs a thread or a task for stands in files of their own beside it.
-    allowed: Allowed::In(&["app", "grpc::accept", "grpc::call", "grpc::core", "grpc::server", "serve_http"]),
+    allowed: Allowed::In(&[
+        "app",
+        "grpc::accept",
+        "grpc::call",
+        "grpc::core",
+        "grpc::server",
+        "serve_http",
+        "store::redis::link",
+    ]),
 };
 
 const YAML: Law = Law {

@@ -137,6 +137,18 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
+fn a_settings_file_that_is_no_yaml_shows_no_password_either() {
+    for broken in ["grpc: [", "grpc: a\ngrpc: b", "\tx", "- a", "grpc: *none", "redis://:canary@host"] {
+        for file in
+            [format!("store: redis://:canary@host\n{broken}\n"), format!("{broken}\nstore: redis://:canary@host\n")]
+        {
+            let error = gather(&[], &[], Some(&file)).expect_err(&file);
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn the_store_is_the_memory_until_it_is_somewhere_else() {
     let memory = gather(&[], &[], None).expect("gathers").check().expect("good");
     assert_eq!((memory.store, memory.replicas), (StoreAddress::Memory, 1));
