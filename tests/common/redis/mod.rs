@@ -4,6 +4,8 @@
 //! Everything listens on loopback, keeps its files in a directory of its own, and ends with the test, also with one that
 //! fails.
 
+#![allow(unused_imports, reason = "each of those who share it takes what it needs")]
+
 mod cluster;
 mod ports;
 #[path = "../../envoy/process.rs"]

@@ -96,7 +96,7 @@ impl RedisServer {
     }
 
     /// It comes back with what it held, and loads that for about so many milliseconds, in which it answers no command but
-    /// with `LOADING`. There are keys of ours afterwards.
+    /// with `LOADING`. Afterwards it holds keys of ours too.
     pub fn restart_loading(&mut self, millis: u32) {
         let keys: Vec<String> = (0..millis).map(|number| format!("loaded-{number}")).collect();
         let pairs = keys.iter().flat_map(|key| [key.as_str(), "1"]);
