@@ -39,6 +39,7 @@ pub(super) fn store(settings: &Settings, clock: Clock, telemetry: &Arc<Telemetry
 pub(super) async fn watch(store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
     let Store::Redis(guard) = &*store else { return };
     let probes = async {
+        guard.look_at_eviction().await;
         loop {
             // Without random numbers, replicas probe at the same pace.
             let pause = guard.next_probe(random().map_or(0, u64::from_le_bytes));

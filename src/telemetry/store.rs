@@ -64,6 +64,11 @@ impl StoreEvents {
         warn!(%why, "the store is away: rules decide by their `on_store_error` until it is back");
     }
 
+    /// The store makes place for new counters by forgetting others, and with them who is over a limit.
+    pub fn forgets(&self, policy: &str) {
+        warn!(policy, "Redis forgets counters when it is full: `maxmemory-policy` should be `noeviction`");
+    }
+
     /// The store answers again.
     pub fn came_back(&self, after: Nanos) {
         self.available.set(1.0);

@@ -133,6 +133,33 @@ fn charges<'l>(limits: &'l [Limit], asked: &[Asked], way: Way) -> Charges<'l> {
 }
 
 #[test]
+fn what_just_fits_a_sliding_window_fits_to_the_microsecond() {
+    // In the middle of the next window half of the last one's hits weigh; a microsecond before, a little more.
+    let redis = OnRedis::start();
+    let window = Window::Length(Nanos::from_secs(10));
+    let limit = Limit { count: 1_000_000_007, window, algorithm: Algorithm::SlidingWindow };
+    let take = |micros: u64, key, hits| {
+        let charge = Charge {
+            key: CounterKey(key),
+            limit: &limit,
+            ask: Ask::Take(hits),
+            role: Role::Enforced,
+            descriptor: 0,
+            group: 0,
+        };
+        let charges = Charges { list: [charge].into_iter().collect(), ..Charges::default() };
+        !redis.charge(Timestamp(micros * 1_000), &charges).refused
+    };
+    let start = 1_800_000_000_000_000;
+    for (key, before) in [(1, false), (2, true)] {
+        assert!(take(start, key, 1_000_000_000), "in an empty window");
+        let middle = start + 15_000_000 - u64::from(before);
+        assert!(!take(middle, key, 500_000_008), "one too many");
+        assert_eq!(take(middle, key, 500_000_007), !before);
+    }
+}
+
+#[test]
 fn settle_and_the_script_answer_alike() {
     let redis = OnRedis::start();
     let cases = (prop::collection::vec(limit(), 1..4), any::<bool>(), steps());

@@ -13,6 +13,7 @@ mod harness;
 #[allow(dead_code, reason = "more than one test's servers")]
 mod servers;
 
+mod acl;
 mod faults;
 mod fixtures;
 mod load;

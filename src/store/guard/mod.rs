@@ -182,6 +182,14 @@ impl Guard {
             && let Some(after) = self.breaker.probe_succeeded(self.clock.now())
         {
             self.events.came_back(after);
+            self.look_at_eviction().await;
+        }
+    }
+
+    /// Warns of a server that forgets counters when it is full.
+    pub async fn look_at_eviction(&self) {
+        if let Some(policy) = self.redis.forgets().await {
+            self.events.forgets(&policy);
         }
     }
 }

@@ -135,6 +135,18 @@ impl Redis {
         answer.and_then(Value::extract_error).map(drop).map_err(|error| Away::of(&error))
     }
 
+    /// What the server does when it is full (`maxmemory-policy`), unless it forgets nothing then; None also where it does
+    /// not say.
+    pub async fn forgets(&self) -> Option<String> {
+        let mut connection = self.door.open(&[]).await.ok()?;
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let answer = tokio::time::timeout(REDIS_CONNECT_DEADLINE, connection.send_packed_command(&command));
+        let told: String = redis::from_redis_value(answer.await.ok()?.ok()?).ok()?;
+        let policy = told.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?.trim();
+        (policy != "noeviction").then(|| policy.to_owned())
+    }
+
     /// Gives all connections up: whoever asks next opens another.
     pub fn hang_up(&self) {
         for link in &self.links {
