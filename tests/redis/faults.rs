@@ -50,7 +50,7 @@ impl Redis {
     fn start() -> Self {
         let server = RedisServer::start();
         let proxy = Proxy::to(server.port());
-        Self { server, proxy, folder: Folder::with(&[("shop.yaml", RULES), ("password", "old")]) }
+        Self { server, proxy, folder: Folder::with(&[("shop.yaml", RULES), ("password", "canary-1")]) }
     }
 
     /// Starts a service that counts in it.
@@ -169,19 +169,17 @@ fn redis_becomes_a_replica_that_only_reads() {
 #[test]
 fn a_changed_password_is_read_again_from_its_file() {
     let mut redis = Redis::start();
-    redis.server.set_password("old");
+    redis.server.set_password("canary-1");
     let file = redis.folder.path("password").display().to_string();
     let service = redis.serve(&["--store-password-file", &file]);
     survives_in(
         &mut redis,
         &service,
         "password changed",
-        |redis| redis.server.set_password("new"),
-        |redis| redis.folder.write("password", "new\n"),
+        |redis| redis.server.set_password("canary-2"),
+        |redis| redis.folder.write("password", "canary-2\n"),
     );
-    for secret in ["old", "new"] {
-        assert!(!service.log().split(|letter: char| !letter.is_alphanumeric()).any(|word| word == secret));
-    }
+    assert!(!service.log().contains("canary"), "the log has a password");
 }
 
 #[test]
