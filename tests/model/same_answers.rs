@@ -169,7 +169,9 @@ fn settle_and_the_script_answer_alike() {
         let way = if each_alone { Way::EachAlone } else { Way::AllOrNone };
         if each_alone {
             // With `count_denied`, limits are fixed windows.
-            limits.iter_mut().for_each(|limit| limit.algorithm = Algorithm::FixedWindow);
+            for limit in &mut limits {
+                limit.algorithm = Algorithm::FixedWindow;
+            }
         }
         redis.forget();
         answer_alike(&redis, &limits, way, &steps)
@@ -197,8 +199,8 @@ fn by_settle(kept: &mut BTreeMap<CounterKey, Counter>, now: Timestamp, charges: 
     keys.sort_unstable();
     keys.dedup();
     let mut counters: Vec<Counter> = keys.iter().map(|key| kept.get(key).copied().unwrap_or_default()).collect();
-    let place = |charge: &Charge<'_>| u32::try_from(keys.binary_search(&charge.key).unwrap()).unwrap();
-    let seats: Vec<u32> = charges.list.iter().map(place).collect();
+    let place = |charge: &Charge<'_>| keys.binary_search(&charge.key).expect("its key is there");
+    let seats: Vec<u32> = charges.list.iter().map(|charge| u32::try_from(place(charge)).expect("few")).collect();
     let verdicts = settle(charges, &seats, &mut counters, now);
     for (key, counter) in keys.into_iter().zip(counters) {
         // As every store: a limit of 0 refuses whatever it has counted, so nothing is kept of it.
