@@ -35,6 +35,9 @@ const AWAY_WITHIN: Duration = Duration::from_secs(2);
 const FOUND_OUT: Duration = Duration::from_millis(100);
 /// Calls of the load while Redis is away: more than a second of them.
 const CALLS: usize = 500;
+/// To a Redis that is away, on average: the breaker opens after twenty failures, each of which may have opened one;
+/// from then on ten probes a second do.
+const CONNECTIONS_A_SECOND: u64 = 30;
 /// Of any second, on average, while something is wrong.
 const LOG_LINES_A_SECOND: u64 = 50;
 
@@ -82,11 +85,14 @@ fn survives_in(
     let (mut broken, mut mended) = (began, began);
     let calls = under_load(service, "roomy", |load| {
         load.goes_on_for(CALLS / 4);
+        let connections = redis.proxy.accepted();
         breaks(redis);
         broken = Instant::now();
         within(AWAY_WITHIN, "Redis is away", || !is_counted(service));
         every_rule_decides_as_it_says(service);
         load.goes_on_for(CALLS);
+        let (connections, seconds) = (redis.proxy.accepted() - connections, broken.elapsed().as_secs() + 1);
+        assert!(connections as u64 <= CONNECTIONS_A_SECOND * seconds, "{connections} connections in {seconds} s");
         mends(redis);
         mended = Instant::now();
         within(BACK_WITHIN, "Redis is back", || is_counted(service));
