@@ -35,6 +35,8 @@ const AWAY_WITHIN: Duration = Duration::from_secs(2);
 const FOUND_OUT: Duration = Duration::from_millis(100);
 /// Calls of the load while Redis is away: more than a second of them.
 const CALLS: usize = 500;
+/// What the log says when Redis is found to be away.
+const TOLD_AWAY: &str = "the store is away";
 /// To a Redis that is away, on average: the breaker opens after twenty failures, each of which may have opened one;
 /// from then on ten probes a second do.
 const CONNECTIONS_A_SECOND: u64 = 30;
@@ -82,10 +84,11 @@ fn survives_in(
 ) {
     eventually("Redis counts", || is_counted(service));
     let (began, lines) = (Instant::now(), service.log().lines().count());
-    let (mut broken, mut mended) = (began, began);
+    let (mut broken, mut mended, mut told) = (began, began, 0);
     let calls = under_load(service, "roomy", |load| {
         load.goes_on_for(CALLS / 4);
         let connections = redis.proxy.accepted();
+        told = service.log().matches(TOLD_AWAY).count();
         breaks(redis);
         broken = Instant::now();
         within(AWAY_WITHIN, "Redis is away", || !is_counted(service));
@@ -93,11 +96,13 @@ fn survives_in(
         load.goes_on_for(CALLS);
         let (connections, seconds) = (redis.proxy.accepted() - connections, broken.elapsed().as_secs() + 1);
         assert!(connections as u64 <= CONNECTIONS_A_SECOND * seconds, "{connections} connections in {seconds} s");
+        told = service.log().matches(TOLD_AWAY).count() - told;
         mends(redis);
         mended = Instant::now();
         within(BACK_WITHIN, "Redis is back", || is_counted(service));
         load.goes_on_for(CALLS / 4);
     });
+    assert_eq!(told, 1, "{what}: an outage is told once, for nothing is back before it is mended");
     calls.assert_let_through(what);
     calls.assert_quick(what, &(broken + FOUND_OUT..mended));
 

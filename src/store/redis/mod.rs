@@ -130,7 +130,7 @@ impl Redis {
         let mut connection = self.door.open(&self.scripts.all()).await?;
         let mut command = redis::cmd("SET");
         command.arg("tallygate:{}:greeting").arg("").arg("PX").arg(1_000);
-        let answer = tokio::time::timeout(REDIS_CONNECT_DEADLINE, connection.send_packed_command(&command));
+        let answer = tokio::time::timeout(self.deadline, connection.send_packed_command(&command));
         let answer = answer.await.map_err(|_| Away::Late)?;
         answer.and_then(Value::extract_error).map(drop).map_err(|error| Away::of(&error))
     }
