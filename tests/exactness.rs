@@ -7,44 +7,32 @@
 #[path = "envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
+#[path = "service/drive.rs"]
+mod drive;
 #[path = "service/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the service")]
 mod harness;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
 
-use harness::{Folder, Service, descriptor, eventually, request};
-use tallygate::grpc::proto::{
-    RateLimitDescriptor, RateLimitResponse, rate_limit_response::Code,
-    rate_limit_service_client::RateLimitServiceClient,
-};
-use tokio::task::JoinSet;
-use tonic::transport::Channel;
+use drive::{ALGORITHMS, Admitted, Call, algorithm, by_algorithm, left};
+use harness::{Folder, Service, eventually};
 
 /// As many as several Envoys of some threads each keep open.
 const CONNECTIONS: usize = 8;
 /// Far more than a core decides between two looks at its sockets, so that calls meet on every lock.
 const OUTSTANDING: usize = 100;
 
-/// What is asked in one call: of each descriptor the key, the value and the hits.
-type Call = Vec<(&'static str, &'static str, u64)>;
-/// The hits that were let through, by key and value.
-type Admitted = BTreeMap<(&'static str, &'static str), u64>;
-
-/// Every window is one of years, and lasts longer than the test; what drains of a bucket meanwhile is less than a hit.
-const ALGORITHMS: [&str; 3] = ["fixed_window", "sliding_window", "token_bucket"];
-
 #[test]
 fn hits_of_one_are_let_through_up_to_the_limit_and_every_window_counts_each_once() {
-    let folder = Folder::with(&[("shop.yaml", &rules(&[("6000", "1000d"), ("20000", "3000d")]))]);
+    let folder = Folder::with(&[("shop.yaml", &by_algorithm(&[("6000", "1000d"), ("20000", "3000d")]))]);
     let service = start(&folder);
     let admitted = drive(&service, |n| (n < 24_000).then(|| vec![(algorithm(n), "one", 1)]));
     for algorithm in ALGORITHMS {
@@ -52,14 +40,14 @@ fn hits_of_one_are_let_through_up_to_the_limit_and_every_window_counts_each_once
     }
 
     // The wider window, alone: it has counted what was let through, and nothing of what the narrower one refused.
-    folder.write("shop.yaml", &rules(&[("20000", "3000d")]));
+    folder.write("shop.yaml", &by_algorithm(&[("20000", "3000d")]));
     eventually("the wider window is alone", || ALGORITHMS.iter().all(|key| left(&service, key, "one") == 14_000));
 }
 
 #[test]
 fn mixed_costs_leave_less_than_the_smallest_and_hits_of_one_fill_that_too() {
     const LIMIT: u64 = 12_011;
-    let service = start(&Folder::with(&[("shop.yaml", &rules(&[("12011", "1000d"), ("12012", "3000d")]))]));
+    let service = start(&Folder::with(&[("shop.yaml", &by_algorithm(&[("12011", "1000d"), ("12012", "3000d")]))]));
     // Costs from 2 to 9, 33,000 hits of each algorithm.
     let mut admitted = drive(&service, |n| (n < 18_000).then(|| vec![(algorithm(n), "mixed", 2 + n / 3 % 8)]));
     for algorithm in ALGORITHMS {
@@ -104,7 +92,7 @@ fn no_edit_under_load_loses_a_hit_or_counts_one_twice() {
     const ROOMY: u64 = 1_000_000_000;
 
     let shop = |limit: u32| {
-        let narrow = rules(&[(&limit.to_string(), "1000d"), ("20000", "3000d")]);
+        let narrow = by_algorithm(&[(&limit.to_string(), "1000d"), ("20000", "3000d")]);
         format!(
             "{narrow}- {{key: k, limits: [{limit}/1000d]}}\n- {{key: roomy, limits: [{}/1000d]}}\n",
             ROOMY + u64::from(limit)
@@ -153,22 +141,8 @@ fn no_edit_under_load_loses_a_hit_or_counts_one_twice() {
     assert!(!service.metrics().contains("tallygate_config_reloads_total{result=\"failure\"}"), "no half file was read");
 
     // The window that no edit touched has counted the same.
-    folder.write("shop.yaml", &rules(&[("20000", "3000d")]));
+    folder.write("shop.yaml", &by_algorithm(&[("20000", "3000d")]));
     eventually("it is alone", || ALGORITHMS.iter().all(|key| left(&service, key, "edited") == 11_000));
-}
-
-/// A rule for each algorithm, named by it, with these windows.
-fn rules(windows: &[(&str, &str)]) -> String {
-    let rule = |algorithm: &str| {
-        let limit = |(count, window): &(&str, &str)| format!("{{rate: {count}/{window}, algorithm: {algorithm}}}");
-        let limits: Vec<String> = windows.iter().map(limit).collect();
-        format!("- {{key: {algorithm}, limits: [{}]}}\n", limits.join(", "))
-    };
-    format!("domain: shop\ndescriptors:\n{}", ALGORITHMS.map(rule).concat())
-}
-
-fn algorithm(n: u64) -> &'static str {
-    ALGORITHMS[usize::try_from(n % 3).unwrap()]
 }
 
 /// On two cores, so that decisions do meet.
@@ -178,59 +152,10 @@ fn start(folder: &Folder) -> Service {
     service
 }
 
-/// Makes the calls that `call` names by their numbers, from 0 until it names none, and adds up what is let through.
+/// Makes the calls that `call` names, on all connections: see [`drive::drive`].
 fn drive(service: &Service, call: impl Fn(u64) -> Option<Call> + Send + Sync + 'static) -> Admitted {
-    let (call, number) = (Arc::new(call), Arc::new(AtomicU64::new(0)));
-    let connections: Vec<Channel> = (0..CONNECTIONS).map(|_| service.connect()).collect();
-    service.block_on(async move {
-        let mut callers = JoinSet::new();
-        for connection in connections {
-            for _ in 0..OUTSTANDING {
-                let (call, number) = (Arc::clone(&call), Arc::clone(&number));
-                callers.spawn(make_calls(connection.clone(), move || call(number.fetch_add(1, Relaxed))));
-            }
-        }
-        let mut admitted = Admitted::new();
-        while let Some(of_one) = callers.join_next().await {
-            for (counter, hits) in of_one.unwrap() {
-                *admitted.entry(counter).or_default() += hits;
-            }
-        }
-        admitted
-    })
-}
-
-/// Makes one call after the other. Every one must be answered.
-async fn make_calls(connection: Channel, next: impl Fn() -> Option<Call>) -> Admitted {
-    let mut client = RateLimitServiceClient::new(connection);
-    let mut admitted = Admitted::new();
-    while let Some(call) = next() {
-        let descriptors = call.iter().map(|&(key, value, hits)| asking(key, value, hits)).collect();
-        let answer = client.should_rate_limit(request(descriptors)).await.unwrap().into_inner();
-        let let_through = is_let_through(&answer, call.len());
-        for (key, value, hits) in call {
-            *admitted.entry((key, value)).or_default() += if let_through { hits } else { 0 };
-        }
-    }
-    admitted
-}
-
-/// An answer has a status for each descriptor, and refuses where one of them does.
-fn is_let_through(answer: &RateLimitResponse, descriptors: usize) -> bool {
-    assert_eq!(answer.statuses.len(), descriptors);
-    let refused = answer.statuses.iter().any(|status| status.code() == Code::OverLimit);
-    let told = if refused { Code::OverLimit } else { Code::Ok };
-    assert_eq!(answer.overall_code(), told, "{answer:?}");
-    !refused
-}
-
-/// What is left of a counter, by a look.
-fn left(service: &Service, key: &str, value: &str) -> u64 {
-    service.call(request(vec![asking(key, value, 0)])).unwrap().statuses[0].limit_remaining.into()
-}
-
-fn asking(key: &str, value: &str, hits: u64) -> RateLimitDescriptor {
-    RateLimitDescriptor { hits_addend: Some(hits), ..descriptor(key, value) }
+    let connections = (0..CONNECTIONS).map(|_| service.connect()).collect();
+    drive::drive(service, connections, OUTSTANDING, call)
 }
 
 /// Ends the load whatever becomes of the edits: a test that fails must end.

@@ -6,6 +6,8 @@
 #[path = "../envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
+#[path = "../service/drive.rs"]
+mod drive;
 #[path = "../service/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the service")]
 mod harness;
