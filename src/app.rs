@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -378,6 +378,13 @@ fn usage_secret(settings: &Settings) -> anyhow::Result<Option<Arc<Secret>>> {
     let Some(path) = &settings.usage_secret_file else { return Ok(None) };
     let secret = Secret::read(path).with_context(|| format!("setting `usage_secret_file` is `{}`", path.display()))?;
     Ok(Some(Arc::new(secret)))
+}
+
+/// Bytes that nobody can guess.
+fn random<const LENGTH: usize>() -> anyhow::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no random numbers from the system: {error}"))?;
+    Ok(bytes)
 }
 
 /// The state directory, if it can be written; that there is none is said once, and costs only what it is for.

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::random;
 use crate::{
     bounds::WALKS_PAUSED_MAX,
     clock::Clock,
@@ -61,7 +62,7 @@ pub(super) async fn restore(
         // What this process counts while the store is away is nothing to go on with.
         return Ok((HashKey::Public, None));
     }
-    let fresh = fresh_secret()?;
+    let fresh = random()?;
     let Some(state) = state.filter(|_| wanted) else {
         info!("counters are not kept over a restart");
         return Ok((HashKey::Secret(fresh), None));
@@ -145,13 +146,6 @@ pub(super) fn lock(path: &Path) -> anyhow::Result<File> {
         Err(TryLockError::WouldBlock) => bail!("another process holds {}", path.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
-}
-
-/// The secret that names of counters are hashed with.
-fn fresh_secret() -> anyhow::Result<[u8; 16]> {
-    let mut secret = [0; 16];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
-    Ok(secret)
 }
 
 impl Kept {

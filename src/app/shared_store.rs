@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tokio::{sync::watch, time::sleep};
 
+use super::random;
 use crate::{
     clock::Clock,
     config::settings::Settings,
@@ -51,10 +52,4 @@ pub(super) async fn watch(store: Arc<Store>, mut stopped: watch::Receiver<bool>)
         () = probes => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
-}
-
-fn random<const LENGTH: usize>() -> anyhow::Result<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    getrandom::fill(&mut bytes).context("random numbers of the system")?;
-    Ok(bytes)
 }

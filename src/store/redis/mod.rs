@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what a request asks, as the script reads it | `ask` |
 //! | the script: decides and charges in one atomic step | `charge.lua`, sent by `script` |
+//! | which keys it meets | `key` |
 //! | the connection of each core | `link`, opened by `door` |
 //! | what the script saw | `reply` |
 //!
@@ -13,6 +14,7 @@
 mod ask;
 mod away;
 pub mod door;
+mod key;
 mod link;
 mod reply;
 mod script;
@@ -127,24 +129,28 @@ impl Redis {
     ///
     /// Why not.
     pub async fn greet(&self) -> Result<(), Away> {
-        let mut connection = self.door.open(&self.scripts.all()).await?;
         let mut command = redis::cmd("SET");
         command.arg("tallygate:{}:greeting").arg("").arg("PX").arg(1_000);
-        let answer = tokio::time::timeout(self.deadline, connection.send_packed_command(&command));
-        let answer = answer.await.map_err(|_| Away::Late)?;
-        answer.and_then(Value::extract_error).map(drop).map_err(|error| Away::of(&error))
+        self.ask_apart(&self.scripts.all(), &command, self.deadline).await.map(drop)
     }
 
     /// What the server does when it is full (`maxmemory-policy`), unless it forgets nothing then; None also where it does
     /// not say.
     pub async fn forgets(&self) -> Option<String> {
-        let mut connection = self.door.open(&[]).await.ok()?;
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let answer = tokio::time::timeout(REDIS_CONNECT_DEADLINE, connection.send_packed_command(&command));
-        let told: String = redis::from_redis_value(answer.await.ok()?.ok()?).ok()?;
+        let told = self.ask_apart(&[], &command, REDIS_CONNECT_DEADLINE).await.ok()?;
+        let told: String = redis::from_redis_value(told).ok()?;
         let policy = told.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?.trim();
         (policy != "noeviction").then(|| policy.to_owned())
+    }
+
+    /// Sends `command` on a connection of its own, and waits for the answer no longer than `deadline`.
+    async fn ask_apart(&self, scripts: &[&Runnable], command: &Cmd, deadline: Duration) -> Result<Value, Away> {
+        let mut connection = self.door.open(scripts).await?;
+        let answer = tokio::time::timeout(deadline, connection.send_packed_command(command));
+        let answer = answer.await.map_err(|_| Away::Late)?;
+        answer.and_then(Value::extract_error).map_err(|error| Away::of(&error))
     }
 
     /// Gives all connections up: whoever asks next opens another.

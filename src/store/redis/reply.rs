@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::{
-    charge::{Charges, CounterKey},
+    charge::Charges,
     limit::{Algorithm, Counter, Limit},
     units::Timestamp,
 };
@@ -37,30 +37,6 @@ impl Seen {
         }
         counters
     }
-}
-
-/// The key of a counter: readable as far as nobody's secrets are concerned. Braces make the domain alone choose the slot
-/// of a cluster, and never more of it than we mean.
-pub(super) fn key(domain: &str, key: CounterKey, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"tallygate:{");
-    for &byte in domain.as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => out.push(byte),
-            _ => {
-                out.push(b'%');
-                out.extend_from_slice(&hex(byte));
-            }
-        }
-    }
-    out.extend_from_slice(b"}:");
-    for byte in key.0.to_be_bytes() {
-        out.extend_from_slice(&hex(byte));
-    }
-}
-
-fn hex(byte: u8) -> [u8; 2] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 /// `used rest time`, of a limit or of a block; what is of no such form was never ours, and is nothing.

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Script};
 
-use super::{Time, ask::Seats, reply::key};
+use super::{Time, ask::Seats, key};
 use crate::units::Timestamp;
 
 /// A script that runs on the server: known there by the hash of its text, once it was loaded.
@@ -61,10 +61,11 @@ impl Call<'_> {
         };
         let mut command = redis::cmd(name);
         command.arg(script).arg(self.seats.keys.len());
-        let mut name = Vec::with_capacity(96);
+        let mut name = key::prefix(self.domain);
+        let prefix = name.len();
         for &counter in &self.seats.keys {
-            name.clear();
-            key(self.domain, counter, &mut name);
+            name.truncate(prefix);
+            key::write(counter, &mut name);
             command.arg(name.as_slice());
         }
         match time {
