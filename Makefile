@@ -11,14 +11,14 @@ ENVOY := target/envoy/envoy-1.40.0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## run tallygate behind a real Envoy and watch it decide (Ctrl-C ends it; EXAMPLE=prolifi: a published contract)
 	@$(PYTHON) examples/envoy/demo $(EXAMPLE) $(DEMO)
 
 .PHONY: test
-test: $(ENVOY) curl valgrind redis ## run every test, the ones with a real Envoy too (installs it under target/)
+test: $(ENVOY) curl valgrind redis prometheus systemd ## run every test, the ones with a real Envoy too (installs it under target/)
 	$(CARGO) test --profile checked --features test-clock --all-targets
 	$(CARGO) test --profile checked --doc
 	$(CARGO) test --profile checked --no-default-features --features shuttle --lib shuttle
@@ -43,6 +43,20 @@ valgrind: # counts the instructions of decisions; libc6-dbg is what its package 
 redis: # tests start servers of their own; a sentinel is one of them with --sentinel, so no other package is needed
 	$(call install,redis-server,redis-server)
 
+.PHONY: systemd
+systemd: # its systemd-analyze reads the unit; nothing of it runs
+	$(call install,systemd-analyze,systemd)
+
+# Unpacked, not installed: installed, a server would run on the machine from then on.
+PROMTOOL := target/prometheus/usr/bin/promtool
+.PHONY: prometheus
+prometheus: # scrapes the service in a test; promtool comes with it
+	@{ command -v prometheus && command -v promtool; } >/dev/null || test -x $(PROMTOOL) || { \
+	    mkdir -p target/prometheus && cd target/prometheus && \
+	    { apt-get download prometheus 2>/dev/null || { apt-get update && apt-get download prometheus; }; } && \
+	    dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; } || \
+	    { echo "prometheus and promtool are needed: apt-get download prometheus"; exit 1; }
+
 .PHONY: cost
 cost: valgrind ## count what decisions cost, and compare (`make test` does it too; WRITE=1 writes the new figures down)
 	$(if $(WRITE),TALLYGATE_COST_WRITE=1) $(CARGO) test --profile checked --features test-clock --test cost -- --nocapture
@@ -52,6 +66,23 @@ lint: target/tools/cargo-deny-found ## check formatting, lints, licences and dup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --profile checked --features test-clock --all-targets -- -D warnings
 	$(CARGO_DENY) check bans licenses sources
+
+.PHONY: deploy-check
+deploy-check: ## render the chart by Helm, and hold deploy/ against the schemas of those who read it (installs 160 MB under target/)
+	@$(PYTHON) deploy/check
+
+# As cargo-deny: found on PATH, else built once.
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx 2>/dev/null),target/tools/bin/cargo-cyclonedx)
+.PHONY: sbom
+sbom: ## write what the program is made of to target/tallygate.cdx.json (CycloneDX)
+	@command -v $(CARGO_CYCLONEDX) >/dev/null || \
+	    { echo "building cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION) under target/tools (once, some minutes)"; \
+	      CARGO_TARGET_DIR=target/tools/build $(CARGO) install --quiet --locked --root target/tools cargo-cyclonedx@$(CARGO_CYCLONEDX_VERSION); \
+	      rm -rf target/tools/build; }
+	@$(CARGO_CYCLONEDX) cyclonedx --format json --spec-version 1.5 --describe binaries --target $$(rustc -vV | sed -n 's/^host: //p')
+	@mv tallygate_bin.cdx.json target/tallygate.cdx.json
+	@echo "target/tallygate.cdx.json"
 
 .PHONY: fmt
 fmt: ## format the sources
@@ -92,7 +123,7 @@ c++: # libFuzzer is C++
 .PHONY: fuzz
 fuzz: c++ ## throw random input at the parsers and the renderer, FUZZ_SECS (10) seconds each
 	@RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_TARGET) --target-dir target/fuzz
-	@for name in request rules render snapshot; do \
+	@for name in request rules render snapshot reply; do \
 	    mkdir -p target/fuzz/corpus/$$name target/fuzz/$$name; \
 	    echo "fuzzing $$name for $(FUZZ_SECS) s"; \
 	    target/fuzz/$(FUZZ_TARGET)/release/$$name -max_total_time=$(FUZZ_SECS) -timeout=5 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 \

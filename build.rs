@@ -16,5 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.protobuf.UInt64Value", "u64")
         .include_file("proto.rs")
         .compile_fds(files)?;
+    let files = protox::compile(["opentelemetry/proto/collector/trace/v1/trace_service.proto"], ["proto"])?;
+    tonic_prost_build::configure().include_file("otlp.rs").compile_fds(files)?;
     Ok(())
 }

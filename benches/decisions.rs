@@ -16,7 +16,7 @@ use tallygate::{
     decision::{Decision, Plan, decide, plan},
     grpc::codec::{Answer, receive},
     live::Generation,
-    render::render,
+    render::{Beside, render},
     request::{Descriptor, Request},
     rules::{Domain, find::Found},
 };
@@ -67,9 +67,9 @@ fn mixed(messages: &[Bytes]) -> Vec<Bytes> {
 
 /// The steps of one decision, each over what the one before it left.
 fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
-    let (service, generation) = (&stage.service, stage.service.live.snapshot());
+    let (decider, generation) = (&stage.decider, stage.decider.live.snapshot());
     let generation: &Generation = generation.as_deref().expect("rules are live");
-    let (now, memory) = (service.clock.now(), service.store.in_process());
+    let (now, memory) = (decider.clock.now(), decider.store.in_process());
     let requests: Vec<Request<'_>> = messages.iter().map(|message| receive(message).expect("a request")).collect();
     let domain = generation.rules.domains.get(requests[0].domain);
     let find = |request: &Request<'_>| found(domain, request, stage);
@@ -83,8 +83,8 @@ fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
     let (mut room, mut scratch) = (Vec::new(), Vec::new());
     for _ in 0..table.rounds {
         // As often as the service does: when it begins, for the windows, when it ends.
-        table.take("  clock", messages, |_| (service.clock.stopwatch(), service.clock.now()).0.elapsed());
-        table.take("  snapshot", messages, |_| service.live.snapshot().is_some());
+        table.take("  clock", messages, |_| (decider.clock.stopwatch(), decider.clock.now()).0.elapsed());
+        table.take("  snapshot", messages, |_| decider.live.snapshot().is_some());
         table.take("  receive", messages, |message| receive(message).map(|request| request.hits));
         table.take("  match", &requests, |request| find(request).len());
         table.take("  plan", &asked, |(request, found)| plan(domain, request, found).exempt);
@@ -94,7 +94,8 @@ fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
         });
         table.take("  render", &decisions, |(request, decision)| {
             let mut answer = Answer::to(decision, &mut room);
-            render(decision, request, &generation.responses, service.store.name(), &mut scratch, &mut answer);
+            let beside = Beside { store: decider.store.name(), repeats_request: false };
+            render(decision, request, &generation.responses, beside, &mut scratch, &mut answer);
             answer.finish()
         });
     }
@@ -103,7 +104,7 @@ fn steps(stage: &Stage, messages: &[Bytes], table: &mut Table) {
 fn found<'r>(domain: Option<&'r Domain>, request: &Request<'_>, stage: &Stage) -> Vec<Found<'r>> {
     let domain = domain.expect("the domain has rules");
     let find = |descriptor: &Descriptor| {
-        domain.find(request.entries_of(descriptor), descriptor.limit, &stage.service.hash_key)
+        domain.find(request.entries_of(descriptor), descriptor.limit, &stage.decider.hash_key)
     };
     request.descriptors.iter().map(find).collect()
 }

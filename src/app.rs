@@ -1,11 +1,18 @@
 //! Builds every part from the settings, owns every task that lives as long as the process, starts and stops them in
 //! order.
 
+mod certificates;
 mod keep;
+mod ports;
+mod shared_orders;
 mod shared_store;
+mod signals;
 
 use std::{
-    fs, io,
+    convert::Infallible,
+    fs,
+    future::pending,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,28 +22,33 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
 
+use self::{
+    ports::{Pages, Ports},
+    signals::{Signals, told_to_stop},
+};
 use crate::{
     admin::{self, Admin, door::Door, token::Token},
-    bounds::{ADMIN_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX, LAST_WALK_DEADLINE},
+    bounds::LAST_WALK_DEADLINE,
     clock::Clock,
     config::{DomainDefaults, settings::Settings},
-    grpc::{self, service::RateLimitService},
+    debug::{self, Debug},
+    decide::Decider,
+    grpc,
     health::{Health, Readiness},
     http::{self, Neighbourhood, usage_page::Secret},
     huge_pages,
     live::Live,
     orders::Book,
-    reload::{self, Reload, last_good::LastGood},
-    serve_http::serve_http,
+    reload::{self, Reload, directory::Source, last_good::LastGood},
     store::{Store, memory::snapshot::Directory},
-    telemetry::{Telemetry, events::ServerEvents, metrics},
+    telemetry::{Telemetry, events::ServerEvents, log::Log, metrics, tls::HandshakeEvents},
+    trace::Tracer,
 };
 
 /// How often one shard of the counters is swept: all of them every 51 seconds, each for a fraction of a millisecond.
@@ -61,25 +73,25 @@ const AT_WORK_BYTES: usize = 1 << 20;
 /// each shard's lock for a moment.
 const AT_WORK_EVERY: Duration = Duration::from_millis(100);
 
-/// Serves until a signal says stop.
+/// Serves until a signal says stop. Lines are logged by `log`.
 ///
 /// # Errors
 ///
 /// What keeps the service from starting, and what ended it otherwise than asked.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, log: Log) -> anyhow::Result<()> {
     // The cores that decide have runtimes of their own; this one does everything else.
     let house = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .enable_all()
         .build()?;
-    let result = house.block_on(serve(settings));
+    let result = house.block_on(serve(settings, log));
     // What still blocks (a rule file on a dead network share) must not keep the process.
     house.shutdown_background();
     result
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, log: Log) -> anyhow::Result<()> {
     // First of all: a signal that comes while rules are loaded is heeded then, instead of killing the process.
     let signals = Signals::new()?;
     let clock = Clock;
@@ -88,24 +100,37 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         tokio::spawn(hands.turn());
     }
     let started = clock.stopwatch();
-    let telemetry = Telemetry::new(settings.cores);
+    let telemetry = Telemetry::with_log(settings.cores, log);
     telemetry.gauge(&metrics::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+    if settings.compat_metrics {
+        telemetry.speak_compat(settings.near_limit_ratio);
+    }
     let (live, health) = (Arc::new(Live::default()), Arc::new(Health::default()));
+    if settings.ready_without_rules {
+        health.needs_no_rules();
+    }
     let store = Arc::new(shared_store::store(settings, clock, &telemetry)?);
     // Before counters are restored: they are what huge pages are for.
     tokio::spawn(huge_pages_when_at_work(Arc::clone(&store)));
     let state = state_directory(&settings.state);
 
     // Everything is bound before anything is served: a port that is taken is said at once.
-    let http = bind("http", &settings.http).await?;
-    let admin = bind("admin", &settings.admin).await?;
-    let token = admin_token(settings, &admin)?;
+    let ports = Ports::bind(settings).await?;
+    let token = admin_token(settings, ports.admin()?.ip())?;
     let grpc =
         grpc::Address::parse(&settings.grpc).context("setting `grpc`")?.bind().await.context("setting `grpc`")?;
+    let certificates =
+        settings.grpc_tls.as_ref().map(|files| certificates::read(files, clock, &telemetry)).transpose()?;
+    let grpc = match &certificates {
+        Some(certificates) => grpc.with_tls(Arc::clone(&certificates.tls)),
+        None => grpc,
+    };
     info!(
         grpc = %grpc.address()?,
-        http = %http.local_addr()?,
-        admin = %admin.local_addr()?,
+        http = %ports.http.local_addr()?,
+        admin = %ports.admin()?,
+        debug = address(ports.debug.as_ref()).map(display),
+        metrics = address(ports.metrics.as_ref()).map(display),
         cores = settings.cores,
         store = store.name(),
         "listening"
@@ -113,10 +138,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let usage_secret = usage_secret(settings)?;
     let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;
-    let (orders, _orders_lock) = state.clone().and_then(orders_directory).unzip();
-    let book = Arc::new(Book::open(Arc::clone(&live), hash_key, orders, clock.now()));
+    let (directory, _orders_lock) = state.clone().and_then(orders_directory).unzip();
+    let book = Arc::new(Book::open(Arc::clone(&live), hash_key, directory, clock.now()));
     let reload = Arc::new(Reload::new(
-        settings.rules.clone(),
+        Source { path: settings.rules.clone(), files: settings.rule_files },
         DomainDefaults::of(settings),
         LastGood::new(state),
         Arc::clone(&live),
@@ -124,10 +149,18 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         Arc::clone(&health),
         Arc::clone(&telemetry),
     ));
-    load_now(&reload, Reload::start).await?;
+    load_now(&reload, move |reload| reload.start(clock.now())).await?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    // Before the first look at the orders, which in a cluster needs the map that this learns.
+    tasks.spawn(shared_store::watch(Arc::clone(&store), stopped.clone()));
+    let mut orders = shared_orders::Watch::new(clock, Arc::clone(&store), Arc::clone(&book), Arc::clone(&telemetry));
+    orders.look_first().await;
 
-    let events = Arc::new(ServerEvents::new(&telemetry));
-    let decide = RateLimitService {
+    let failures = grpc::HandshakeFailure::ALL.map(grpc::HandshakeFailure::name);
+    let handshakes = certificates.is_some().then(|| HandshakeEvents::new(&telemetry, failures));
+    let events = Arc::new(ServerEvents::new(&telemetry).with_handshakes(handshakes));
+    let decider = Arc::new(Decider {
         clock,
         live: Arc::clone(&live),
         store: Arc::clone(&store),
@@ -135,23 +168,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         events: Arc::clone(&events),
         hash_key,
         book: Arc::clone(&book),
-    };
+        tracer: tracer(settings, &telemetry, &mut tasks, &stopped)?,
+    });
     let grpc_health = grpc::Health::not_serving().await;
     let routes = grpc_health.routes();
 
-    let (stop, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
     let (nothing_more, nothing_more_comes) = watch::channel(false);
     let keeping = tokio::spawn(keep::keep(kept, Arc::clone(&store), clock, nothing_more_comes));
-    let neighbourhood = Neighbourhood {
-        clock,
-        live: Arc::clone(&live),
-        hash_key,
-        usage_secret,
-        health: Arc::clone(&health),
-        store: Arc::clone(&store),
-        telemetry: Arc::clone(&telemetry),
-    };
+    let neighbourhood = Neighbourhood { decider: Arc::clone(&decider), usage_secret, health: Arc::clone(&health) };
     let endpoints = Admin {
         clock,
         live,
@@ -161,24 +185,42 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         telemetry: Arc::clone(&telemetry),
         hash_key,
         started,
+        reload: Arc::clone(&reload),
     };
     let endpoints = admin::router(endpoints, Door::new(token));
-    tasks.spawn(serve_http(http, http::router(neighbourhood), HTTP_CONNECTIONS_MAX, stopped.clone()));
-    tasks.spawn(serve_http(admin, endpoints, ADMIN_CONNECTIONS_MAX, stopped.clone()));
-    tasks.spawn(shared_store::watch(Arc::clone(&store), stopped.clone()));
+    let debug = Debug { decider: Arc::clone(&decider), health: Arc::clone(&health), started, admin: None };
+    let pages = Pages {
+        metrics: http::metrics::router(neighbourhood.clone(), &settings.metrics_path),
+        http: http::router(neighbourhood),
+        debug: debug::router(debug.clone()),
+        debug_and_admin: debug::router(Debug { admin: Some(endpoints.clone()), ..debug }),
+        admin: endpoints,
+    };
+    ports.serve(pages, &mut tasks, &stopped);
+    tasks.spawn(orders.run(stopped.clone()));
+    tasks.spawn(shared_store::count_replicas(Arc::clone(&store), stopped.clone()));
     tasks.spawn(sweep(clock, store, stopped.clone()));
     tasks.spawn(tidy(clock, book, Arc::clone(&telemetry), stopped.clone()));
-    tasks.spawn(watch_rules(Arc::clone(&reload), stopped.clone()));
+    tasks.spawn(watch_rules(clock, Arc::clone(&reload), stopped.clone()));
+    if let Some(certificates) = certificates {
+        tasks.spawn(certificates::watch(certificates, clock, stopped.clone()));
+    }
     tasks.spawn(announce(health.watch(), grpc_health.clone(), stopped));
 
-    let service = grpc::Service { decide: Arc::new(decide), events, health: grpc_health, routes };
+    let service = grpc::Service { decide: decider, events, health: grpc_health, routes };
     let grpc_settings = grpc::Settings {
         cores: NonZeroUsize::new(settings.cores).unwrap_or(NonZeroUsize::MIN),
+        age_max: settings.max_connection_age,
+        age_grace: settings.max_connection_age_grace,
         drain_grace: settings.drain_deadline.saturating_sub(settings.drain_delay),
         ..grpc::Settings::default()
     };
-    let drain = told_to_stop(signals, settings.drain_delay, &health, &reload);
-    let served = grpc::run(grpc, service, grpc_settings, drain).await.context("serving gRPC");
+    let drain = told_to_stop(signals, clock, settings.drain_delay, &health, &reload);
+    let serving = grpc::run(grpc, service, grpc_settings, drain);
+    let served = tokio::select! {
+        served = serving => served.context("serving gRPC"),
+        never = tell_of_panics_for_ever(&mut tasks, &telemetry) => match never {},
+    };
 
     nothing_more.send_replace(true);
     if tokio::time::timeout(LAST_WALK_DEADLINE, keeping).await.is_err() {
@@ -186,8 +228,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     // Probes and metrics go last, so that the end can be watched.
     stop.send_replace(true);
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(HTTP_GRACE, all).await.is_err() {
+    if tokio::time::timeout(HTTP_GRACE, tell_of_panics(&mut tasks, &telemetry)).await.is_err() {
         warn!("an HTTP client held on to its connection; leaving it");
     }
     info!("stopped");
@@ -206,6 +247,22 @@ async fn huge_pages_when_at_work(store: Arc<Store>) {
     }
 }
 
+/// Waits for all tasks to end. One that panicked does its work no more, and nobody else would say so: the rest goes on.
+async fn tell_of_panics(tasks: &mut JoinSet<()>, telemetry: &Telemetry) {
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err_and(|error| error.is_panic()) {
+            telemetry.counter(&metrics::PANICS, &[]).increment(1);
+            error!("a task of the house panicked, and its work is not done any more: start anew");
+        }
+    }
+}
+
+/// The same while we serve, when tasks without work end at once.
+async fn tell_of_panics_for_ever(tasks: &mut JoinSet<()>, telemetry: &Telemetry) -> Infallible {
+    tell_of_panics(tasks, telemetry).await;
+    pending().await
+}
+
 /// Tells gRPC's health service whenever readiness changes.
 async fn announce(mut readiness: Readiness, grpc_health: grpc::Health, mut stopped: watch::Receiver<bool>) {
     let told = async {
@@ -220,7 +277,7 @@ async fn announce(mut readiness: Readiness, grpc_health: grpc::Health, mut stopp
 }
 
 /// Has the rule files looked at, over and over.
-async fn watch_rules(reload: Arc<Reload>, mut stopped: watch::Receiver<bool>) {
+async fn watch_rules(clock: Clock, reload: Arc<Reload>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(reload::LOOK_EVERY);
     // A look may take longer than a tick; the next one is then due a tick later, not at once.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -229,7 +286,7 @@ async fn watch_rules(reload: Arc<Reload>, mut stopped: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
-        if let Err(error) = load_now(&reload, Reload::look).await {
+        if let Err(error) = load_now(&reload, move |reload| reload.look(clock.now())).await {
             error!(%error, "the last good rules go on serving");
         }
     }
@@ -242,65 +299,6 @@ async fn load_now<T: Send + 'static>(
 ) -> anyhow::Result<T> {
     let reload = Arc::clone(reload);
     tokio::task::spawn_blocking(move || load(&reload)).await.context("loading the rules")
-}
-
-/// Waits for the signal to stop, and then for everybody to learn of it. SIGHUP loads the rules again.
-async fn told_to_stop(mut signals: Signals, drain_delay: Duration, health: &Health, reload: &Arc<Reload>) {
-    let delay = loop {
-        match signals.next().await {
-            Told::Reload => {
-                info!("SIGHUP: reading the rules again");
-                if let Err(error) = load_now(reload, Reload::look_closely).await {
-                    error!(%error, "the last good rules go on serving");
-                }
-            }
-            Told::Stop { leave_time: true } => break drain_delay,
-            // Somebody at a terminal: there is no balancer that would have to learn of it.
-            Told::Stop { leave_time: false } => break Duration::ZERO,
-        }
-    };
-    health.draining();
-    info!(?delay, "stopping: health checks are told, calls are still answered");
-    tokio::select! {
-        () = sleep(delay) => {}
-        // A second signal is impatience.
-        () = signals.stop() => {}
-    }
-}
-
-/// The signals we heed.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal says.
-enum Told {
-    Reload,
-    Stop { leave_time: bool },
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop { leave_time: true },
-            _ = self.interrupt.recv() => Told::Stop { leave_time: false },
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
-
-    async fn stop(&mut self) {
-        while !matches!(self.next().await, Told::Stop { .. }) {}
-    }
 }
 
 /// Sweeps expired counters, a shard at a time.
@@ -344,15 +342,30 @@ async fn tidy(clock: Clock, book: Arc<Book>, telemetry: Arc<Telemetry>, mut stop
     }
 }
 
-async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (setting `{setting}`)"))
+/// Traces, where the settings say where to.
+fn tracer(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    tasks: &mut JoinSet<()>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<Option<Arc<Tracer>>> {
+    let Some(settings) = &settings.trace else { return Ok(None) };
+    let made = Tracer::new(settings, random()?, telemetry);
+    let (tracer, exporter) = made.with_context(|| format!("setting `trace_endpoint` is `{}`", settings.collector))?;
+    tasks.spawn(exporter.run(stopped.clone()));
+    Ok(Some(tracer))
+}
+
+/// Where a port is that not everybody has.
+fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener?.local_addr().ok()
 }
 
 /// The token of the admin API. Without one it is for this machine alone: it changes counters.
-fn admin_token(settings: &Settings, admin: &TcpListener) -> anyhow::Result<Option<Token>> {
+fn admin_token(settings: &Settings, admin: IpAddr) -> anyhow::Result<Option<Token>> {
     let Some(path) = &settings.admin_token_file else {
         // What counts is where it really listens, whatever name was resolved to it.
-        if !admin.local_addr()?.ip().is_loopback() {
+        if !admin.is_loopback() {
             bail!("setting `admin` is `{}`, beyond this machine: set `admin_token_file` too", settings.admin);
         }
         return Ok(None);

@@ -12,7 +12,7 @@ use crate::units::{Nanos, Timestamp};
 pub struct Clock;
 
 /// A reading of the clock that is never set: for measuring how long things take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopwatch(Instant);
 
 impl Clock {
@@ -46,5 +46,10 @@ impl Clock {
 impl Stopwatch {
     pub fn elapsed(self) -> Nanos {
         Nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// How much later it was started than `earlier`; nothing if it was not.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.duration_since(earlier.0)
     }
 }

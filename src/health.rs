@@ -31,6 +31,11 @@ impl Health {
         self.turn(|latches| &mut latches.draining);
     }
 
+    /// Somebody wants calls even while there are no rules to decide them by.
+    pub fn needs_no_rules(&self) {
+        self.rules_loaded();
+    }
+
     fn turn(&self, latch: impl Fn(&mut Latches) -> &mut bool) {
         self.latches.send_if_modified(|latches| !std::mem::replace(latch(latches), true));
     }

@@ -3,9 +3,9 @@
 //! # The life of a request
 //!
 //! **receive** (decoded as a view over its bytes) → **snapshot** (the rules of one generation; the clock, read once) →
-//! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only step that may
-//! wait: all limits checked, then
-//! all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics).
+//! **match** (pure: each descriptor gets its rule) → **charge** (the store, the only step that may wait: all limits checked,
+//! then all charged, or none) → **decide** (pure) → **render** (pure) → **tell** (metrics, a line in the log now and then,
+//! the span where it is traced).
 //!
 //! # Layers
 //!
@@ -15,13 +15,13 @@
 //! | layer | modules |
 //! |---|---|
 //! | 12 | cli |
-//! | 11 | app |
-//! | 10 | grpc, http, admin, serve_http |
-//! | 9 | orders, usage; reload |
+//! | 11 | app, compare |
+//! | 10 | serve_http; grpc, http, admin, debug |
+//! | 9 | orders, usage; decide, explain, reload |
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
-//! | 5 | clock, huge_pages, store_address, telemetry, text |
+//! | 5 | clock, huge_pages, pem, store_address, telemetry, text; trace |
 //! | 4 | render |
 //! | 3 | decision |
 //! | 2 | rules, charge |
@@ -52,7 +52,15 @@ pub mod cli;
 #[cfg(feature = "serve")]
 pub mod clock;
 #[cfg(feature = "serve")]
+pub mod compare;
+#[cfg(feature = "serve")]
 pub mod config;
+#[cfg(feature = "serve")]
+pub mod debug;
+#[cfg(feature = "serve")]
+pub mod decide;
+#[cfg(feature = "serve")]
+pub mod explain;
 #[cfg(feature = "serve")]
 pub mod grpc;
 #[cfg(feature = "serve")]
@@ -66,6 +74,8 @@ pub mod live;
 #[cfg(feature = "serve")]
 pub mod orders;
 #[cfg(feature = "serve")]
+pub mod pem;
+#[cfg(feature = "serve")]
 pub mod reload;
 #[cfg(feature = "serve")]
 pub mod serve_http;
@@ -75,5 +85,7 @@ pub mod store_address;
 pub mod telemetry;
 #[cfg(feature = "serve")]
 pub mod text;
+#[cfg(feature = "serve")]
+pub mod trace;
 #[cfg(feature = "serve")]
 pub mod usage;

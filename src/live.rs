@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::{
     render::{Response, usage_page::UsagePages},
     rules::{Orders, Rules},
-    telemetry::decisions::Decisions,
+    telemetry::{compat, decisions::Decisions},
 };
 
 /// What decides now: the rules, and what people ordered beside them.
@@ -48,12 +48,17 @@ pub struct RuleSet {
     /// Pages that show clients how they stand.
     pub usage_pages: UsagePages,
     pub decisions: Decisions,
+    /// The same by the names of envoyproxy/ratelimit; None unless `compat_metrics`.
+    pub compat: Option<compat::Charges>,
 }
 
 impl RuleSet {
     /// Brings the series about decisions up to what these rules decided; to be done before anybody reads them.
     pub fn tell_decisions(&self) {
         self.decisions.tell(&self.rules);
+        if let Some(compat) = &self.compat {
+            compat.tell(&self.rules);
+        }
     }
 }
 
@@ -94,7 +99,7 @@ mod tests {
         config::{DomainDefaults, RuleFile, compile},
         decision::Plan,
         rules::find::Found,
-        telemetry::Telemetry,
+        telemetry::{Telemetry, decisions::Source},
     };
 
     #[test]
@@ -108,6 +113,7 @@ mod tests {
             number: 1,
             hash: String::new(),
             decisions: Decisions::new(Arc::clone(&telemetry), &compiled.rules),
+            compat: None,
             rules: compiled.rules,
             responses: compiled.responses,
             usage_pages: compiled.usage_pages,
@@ -115,9 +121,10 @@ mod tests {
         let plan = Plan { of_descriptor: std::iter::once(0..0).collect(), ..Plan::default() };
         let decide = || {
             let domain = set.rules.domains.get("shop".as_bytes());
-            set.decisions.count(0, domain, &[Found::default()], &plan, &Verdicts::default());
+            set.decisions.count(0, Source::Store, domain, &[Found::default()], &plan, &Verdicts::default());
         };
-        let told = |count: u32| telemetry.render().contains(&format!("outcome=\"unmatched\"}} {count}\n"));
+        let told =
+            |count: u32| telemetry.render().contains(&format!("outcome=\"unmatched\",source=\"store\"}} {count}\n"));
         decide();
         decide();
         assert!(!told(2));

@@ -1,6 +1,7 @@
 //! Serves HTTP/1.1: an accept loop of our own, for what axum's lacks. Slow clients are given up, connections are
 //! bounded, and accepting does not spin while the system has no handles.
 
+pub mod body;
 mod patient;
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -21,13 +22,36 @@ use tracing::warn;
 use self::patient::Patient;
 use crate::bounds::{ACCEPT_PAUSE_MAX, HTTP_HEADER_DEADLINE, HTTP_HEADERS_MAX_BYTES, HTTP_READER_PATIENCE};
 
-/// Serves `router` until told to stop, and then until the last answer is out; whoever calls bounds that.
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Ours.
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+}
+
+/// What a connection is served.
+#[derive(Debug)]
+pub struct Served {
+    pub router: Router,
+    /// A place that it keeps to its end, beside the one that every connection of the listener has.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Router> for Served {
+    fn from(router: Router) -> Self {
+        Self { router, place: None }
+    }
+}
+
+/// Serves what `serve` says of each connection, or closes it, until told to stop; and then until the last answer is out:
+/// whoever calls bounds that.
 ///
 /// Handlers find the peer as [`ConnectInfo`]. HTTP/1.1 only: nobody who asks here needs more, and HTTP/2 has more to
 /// attack.
 pub async fn serve_http(
     listener: TcpListener,
-    router: Router,
+    serve: impl Fn(Ends) -> Option<Served>,
     connections_max: usize,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -41,11 +65,14 @@ pub async fn serve_http(
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         match accepted {
-            Ok((socket, peer, place)) => {
-                let (http, router, stopped) = (http.clone(), router.clone(), stopped.clone());
-                connections.spawn(converse(http, socket, peer, place, router, stopped));
+            Ok((socket, ends, place)) => {
+                if let Some(Served { router, place: second }) = serve(ends) {
+                    let (http, stopped) = (http.clone(), stopped.clone());
+                    connections.spawn(converse(http, socket, ends.peer, (place, second), router, stopped));
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // It has gone already.
+            Err(error) if [io::ErrorKind::ConnectionAborted, io::ErrorKind::NotConnected].contains(&error.kind()) => {}
             Err(error) => {
                 // Out of handles or memory. The connection stays in the system's queue, so that accepting at once
                 // would fail at once, for ever.
@@ -71,14 +98,15 @@ fn http1(header_deadline: Duration) -> http1::Builder {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Ends, OwnedSemaphorePermit)> {
     // Nobody closes the semaphore.
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (socket, peer) = listener.accept().await?;
     // Without it the second part of an answer waits for the peer's delayed acknowledgement: 40 ms. It fails only on a
     // socket whose client is already gone, as the connection will find out.
     let _ = socket.set_nodelay(true);
-    Ok((socket, peer, place))
+    let ends = Ends { local: socket.local_addr()?, peer };
+    Ok((socket, ends, place))
 }
 
 /// One connection, from its first request to its end.
@@ -86,7 +114,7 @@ async fn converse(
     http: http1::Builder,
     socket: TcpStream,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {

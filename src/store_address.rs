@@ -54,7 +54,7 @@ pub enum Topology {
 }
 
 /// Where one server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     /// A name or an address; an IPv6 one without brackets.
     pub host: Box<str>,

@@ -60,6 +60,12 @@ impl Timestamp {
         Self(self.0.saturating_add(length.0))
     }
 
+    /// What a clock shows at `self` that is so much ahead, or behind where that is below zero; saturates.
+    #[must_use]
+    pub const fn shifted(self, ahead_ns: i64) -> Self {
+        Self(self.0.saturating_add_signed(ahead_ns))
+    }
+
     /// Seconds since the Unix epoch, rounded up.
     pub const fn ceil_secs(self) -> u64 {
         self.0.div_ceil(Nanos::SECOND.0)

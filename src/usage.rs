@@ -1,14 +1,15 @@
 //! How the windows of one descriptor stand: the one way to look at counters without charging them. Usage pages, the
 //! admin API and the command line all answer from here.
 
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::{
-    decision::{Figure, plan},
+    decision::{Figure, Plan, plan},
     live::Generation,
     request::{Entry, Request},
-    rules::{Rule, identity::HashKey},
-    store::{Asking, Charged, Store},
+    rules::{Domain, OnStoreError, Rule, find::Found, identity::HashKey},
+    store::{Asking, Charged, Keyspace, Store},
     units::Timestamp,
 };
 
@@ -70,32 +71,61 @@ pub async fn look<'g>(
     let found = [domain.find_under(orders, now, entries, None, hash_key)];
     let matched = found[0].matched.as_ref().ok_or(Unknown::Limit)?;
     let (rule, overridden) = (matched.rule, matched.overridden);
-    let mut plan = plan(Some(domain), &request, &found);
-    for gate in &mut plan.charges.gates {
-        // A look that finds no room is nobody's excess.
-        gate.starts = None;
-    }
+    let plan = plan(Some(domain), &request, &found);
     if plan.limits.is_empty() {
         return Err(Unknown::Limit);
     }
-    let on_store_error = [rule.on_store_error];
-    let asking = Asking {
-        now,
-        domain: &domain.name,
-        charges: &plan.charges,
-        on_store_error: &on_store_error,
-        core: None,
-        within: None,
-    };
-    let Charged { verdicts, now, .. } = store.charge(&asking).await;
-    let figures = plan.limits.iter().zip(&verdicts.list);
-    let figures = figures.map(|(limit, verdict)| Figure::of(limit, verdict, plan.charges.way, now));
-    Ok(Usage {
-        rule,
-        overridden,
-        windows: figures.map(WindowUsage::from).collect(),
-        blocked_secs: plan.blocked(&verdicts, 0).map(|blocked| blocked.rest.ceil_secs()),
-    })
+    let seen = Seen::at(store, now, Some(domain), &found, plan).await;
+    Ok(Usage { rule, overridden, windows: seen.windows(0), blocked_secs: seen.blocked_secs(0) })
+}
+
+/// Counters as one request would find them, which charges nothing.
+#[derive(Debug)]
+pub struct Seen<'p> {
+    pub plan: Plan<'p>,
+    pub charged: Charged,
+}
+
+impl<'p> Seen<'p> {
+    /// Looks at what `plan` asks for, which is that of a request that only looks and found `found` in `domain`.
+    pub async fn at(
+        store: &Store,
+        now: Timestamp,
+        domain: Option<&Domain>,
+        found: &[Found<'_>],
+        mut plan: Plan<'p>,
+    ) -> Self {
+        for gate in &mut plan.charges.gates {
+            // A look that finds no room is nobody's excess.
+            gate.starts = None;
+        }
+        let policy = |found: &Found<'_>| found.matched.as_ref().map(|it| it.rule.on_store_error).unwrap_or_default();
+        let on_store_error: SmallVec<[OnStoreError; 4]> = found.iter().map(policy).collect();
+        let asking = Asking {
+            now,
+            keyspace: domain.map(Keyspace::from).unwrap_or_default(),
+            charges: &plan.charges,
+            on_store_error: &on_store_error,
+            core: None,
+            within: None,
+        };
+        let charged = store.charge(&asking).await;
+        Self { plan, charged }
+    }
+
+    /// How the windows of one descriptor stand: in the order of the file, those that clients may know of first.
+    pub fn windows(&self, descriptor: usize) -> Vec<WindowUsage> {
+        let Self { plan, charged } = self;
+        let places = plan.of_descriptor.get(descriptor).map_or(0..0, |range| range.start as usize..range.end as usize);
+        let figure =
+            |at: usize| Figure::of(plan.limits[at], &charged.verdicts.list[at], plan.charges.way, charged.now).into();
+        places.map(figure).collect()
+    }
+
+    /// Seconds for which one descriptor is blocked from now on, rounded up.
+    pub fn blocked_secs(&self, descriptor: usize) -> Option<u64> {
+        self.plan.blocked(&self.charged.verdicts, descriptor).map(|blocked| blocked.rest.ceil_secs())
+    }
 }
 
 impl From<Figure<'_>> for WindowUsage {
@@ -116,9 +146,6 @@ impl From<Figure<'_>> for WindowUsage {
 mod tests {
     use std::{io, path::Path, pin::pin, sync::Arc, task};
 
-    use hashbrown::HashMap;
-    use smallvec::SmallVec;
-
     use super::*;
     use crate::{
         config::{Compiled, DomainDefaults, RuleFile, compile},
@@ -128,6 +155,7 @@ mod tests {
         telemetry::{Telemetry, decisions::Decisions},
         units::Nanos,
     };
+    use hashbrown::HashMap;
 
     const KEY: HashKey = HashKey::Secret([5; 16]);
     const START: Timestamp = Timestamp::from_secs(1_000_000_020);
@@ -161,7 +189,8 @@ descriptors:
             let compiled = compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
             let decisions = Decisions::new(Telemetry::new(1), &compiled.rules);
             let Compiled { rules, responses, usage_pages, .. } = compiled;
-            let set = RuleSet { number: 1, hash: String::new(), rules, responses, usage_pages, decisions };
+            let set =
+                RuleSet { number: 1, hash: String::new(), rules, responses, usage_pages, decisions, compat: None };
             let generation = Generation { set: Arc::new(set), orders: HashMap::new() };
             Self { generation, store: Store::Memory(Memory::new(100_000)), now: START }
         }
@@ -174,7 +203,8 @@ descriptors:
             let found = [domain.find(&entries, None, &KEY)];
             let plan = plan(Some(domain), &request, &found);
             let (now, charges) = (self.now, &plan.charges);
-            let asking = Asking { now, domain: "shop", charges, on_store_error: &[], core: None, within: None };
+            let asking =
+                Asking { now, keyspace: Keyspace::default(), charges, on_store_error: &[], core: None, within: None };
             now_or_never(self.store.charge(&asking));
         }
 

@@ -3,6 +3,8 @@
 #![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+#[path = "common/both_stores.rs"]
+mod both_stores;
 #[path = "envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
@@ -17,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Folder, Service, command};
+use harness::{Folder, Service, command, servers};
 use serde_json::{Value, json};
 
 /// Windows that do not end while a test runs, of a length that no edge is near to.

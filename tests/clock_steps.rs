@@ -4,6 +4,8 @@
 #![cfg(feature = "test-clock")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+#[path = "common/both_stores.rs"]
+mod both_stores;
 #[path = "envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
@@ -17,7 +19,7 @@ use std::{
     path::PathBuf,
 };
 
-use harness::{Folder, Service, command};
+use harness::{Folder, Service, command, servers};
 use tallygate::grpc::proto::rate_limit_response::Code;
 
 /// What every limit here lets through in one window.

@@ -8,13 +8,18 @@ use tallygate::{
     config::{Compiled, DomainDefaults, RuleFile, compile, settings},
     decision::{Decision, decide, plan},
     render::{
+        Beside,
         collect::{Collected, CollectedField},
         render,
     },
     request::{Descriptor, Entry, Request, RequestLimit},
     rules::identity::HashKey,
     store::memory::Memory,
-    telemetry::metrics::{self, Kind},
+    telemetry::{
+        compat,
+        metrics::{self, Metric},
+        process,
+    },
     units::{Nanos, Timestamp},
 };
 
@@ -85,7 +90,14 @@ impl Session<'_> {
         let verdicts = self.memory.charge(now, &plan.charges);
         let decision = decide(now, domain, &found, &plan, &verdicts);
         let mut collected = Collected::default();
-        render(&decision, &request, &self.compiled.responses, "memory", &mut Vec::new(), &mut collected);
+        render(
+            &decision,
+            &request,
+            &self.compiled.responses,
+            Beside { store: "memory", repeats_request: false },
+            &mut Vec::new(),
+            &mut collected,
+        );
         describe(&decision, &collected)
     }
 }
@@ -288,22 +300,20 @@ fn the_pages_of_settings_and_metrics_list_what_there_is() {
         let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
         format!("| `{}` | `--{flag}` | {} | {default} | {} |\n", setting.key, environment.join(", "), setting.help)
     });
-    let metrics = metrics::ALL.iter().map(|metric| {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge | Kind::Info => "gauge",
-            Kind::Histogram => "histogram",
-        };
+    let row = |metric: &&Metric| {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help)
-    });
+        format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind.name(), labels.join(", "), metric.help)
+    };
+    let metrics_head = "| metric | kind | labels | meaning |\n|---|---|---|---|\n";
     for (page, head, rows) in [
         (
             "settings.md",
             "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
             settings.collect::<String>(),
         ),
-        ("metrics.md", "| metric | kind | labels | meaning |\n|---|---|---|---|\n", metrics.collect()),
+        ("metrics.md", metrics_head, metrics::ALL.iter().map(row).collect()),
+        ("metrics.md", metrics_head, process::ALL.iter().map(row).collect()),
+        ("metrics.md", metrics_head, compat::metrics::ALL.iter().map(row).collect()),
     ] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).expect("a page");
         let table = format!("\n{head}{rows}\n");

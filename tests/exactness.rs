@@ -4,6 +4,8 @@
 #![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+#[path = "common/both_stores.rs"]
+mod both_stores;
 #[path = "envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
@@ -23,7 +25,7 @@ use std::{
 };
 
 use drive::{ALGORITHMS, Admitted, Call, algorithm, by_algorithm, left};
-use harness::{Folder, Service, eventually};
+use harness::{Folder, Service, eventually, servers};
 
 /// As many as several Envoys of some threads each keep open.
 const CONNECTIONS: usize = 8;

@@ -238,7 +238,7 @@ async fn after_a_drain_nobody_listens() {
 
 #[tokio::test]
 async fn an_old_connection_is_told_to_go() {
-    let server = Server::start(Settings { age_max: Duration::from_millis(50), ..Settings::default() }).await;
+    let server = Server::start(Settings { age_max: Some(Duration::from_millis(50)), ..Settings::default() }).await;
     let mut h2 = server.h2().await;
     assert!(h2.goes_away().await);
     server.stop().await.unwrap();
@@ -349,12 +349,12 @@ impl Decide for Echo {
         let waits =
             receive(&message).is_ok_and(|request| matches!(request.domain, [b'w', b'a', b'i', b't', ..] | b"hang"));
         if !waits {
-            return Decided::Now(answer(&message, call));
+            return Decided::Now(answer(&message, &call));
         }
         let echo = Arc::clone(self);
         Decided::Later(Box::pin(async move {
             echo.wait(&message).await;
-            answer(&message, call)
+            answer(&message, &call)
         }))
     }
 }
@@ -371,7 +371,7 @@ impl Echo {
 
 /// OK with the domain as the body, or what the domain asks for.
 #[expect(clippy::disallowed_methods, reason = "a core that is busy is busy in real time")]
-fn answer(message: &[u8], call: Call) -> Answered {
+fn answer(message: &[u8], call: &Call) -> Answered {
     let request = receive(message)
         .map_err(|error| Failure { code: tonic::Code::InvalidArgument, message: error.to_string().into() })?;
     let mut body = request.domain.to_vec();

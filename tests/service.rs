@@ -3,6 +3,10 @@
 #![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+#[path = "common/both_stores.rs"]
+mod both_stores;
+#[path = "service/check.rs"]
+mod check;
 #[path = "envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;
@@ -18,7 +22,7 @@ use std::{
 };
 
 use client::get;
-use harness::{Folder, Service, command, descriptor, eventually, request};
+use harness::{Folder, Service, command, descriptor, eventually, request, servers};
 use tallygate::grpc::proto::{RateLimitRequest, rate_limit_response::Code};
 use tonic::Code as Status;
 
@@ -43,7 +47,7 @@ fn a_service_says_where_it_listens_and_decides() {
 
     let status = service.status();
     assert_eq!((&status["ready"], &status["rules"]["generation"]), (&true.into(), &1.into()));
-    assert_eq!(status["store"], "memory");
+    assert_eq!(status["store"], if servers::over_redis() { "redis" } else { "memory" });
     let log = service.log();
     for told in ["listening grpc=127.0.0.1:", "rules are live generation=1", "domains=1 rules=1 limits=1"] {
         assert!(log.contains(told), "{told} is missing in\n{log}");
@@ -338,6 +342,50 @@ fn settings_are_printed_with_their_source() {
 }
 
 #[test]
+fn a_call_by_hand_is_answered_as_to_envoy() {
+    let folder = Folder::with(&[("shop.yaml", RULES)]);
+    let service = Service::start(&folder, &[]);
+    service.until_ready();
+    let call = |arguments: &[&str]| {
+        let output = command(&folder).args(["call", "--at", &service.grpc_address()]).args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (worked, told, _) = call(&["shop", "k=v", "other=x", "--times", "3"]);
+    assert!(worked && told.starts_with("answered 2 OK, 1 OVER_LIMIT; the last:\nDESCRIPTOR  CODE"), "{told}");
+    for line in
+        ["1           OVER_LIMIT  2/10*YEAR", "2           OK", "the request is answered OVER_LIMIT", "  retry-after: "]
+    {
+        assert!(told.lines().any(|told| told.starts_with(line)), "{line} is missing in\n{told}");
+    }
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&call(arguments).1).unwrap();
+    assert_eq!(json(&["shop", "k=v", "--hits", "1", "--back", "--json"])["last"]["statuses"][0]["remaining"], 1);
+    assert_eq!(json(&["shop", "k=v", "--hits", "0", "--json"])["answers"]["OK"], 1);
+    let metadata = &json(&["shop", "k=v", "--json"])["last"]["metadata"];
+    assert_eq!((&metadata["rule"], &metadata["remaining"]), (&"per-k".into(), &0.0.into()));
+
+    for (arguments, told) in [
+        (&["shop", "k"][..], "`k` is no entry: write KEY=VALUE"),
+        (&["", "k=v"], "answers InvalidArgument"),
+        (&["shop", "k=v", "--at", "127.0.0.1:1"], "cannot be used multiple times"),
+    ] {
+        let (worked, _, error) = call(arguments);
+        assert!(!worked && error.contains(told), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn that_nobody_reads_on_what_is_printed_is_no_error() {
+    let folder = Folder::with(&[("shop.yaml", RULES)]);
+    for arguments in [&["schema"][..], &["settings"], &["check"], &["explain", "shop", "k=v", "--offline"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&folder).args(arguments).stdout(writer).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && error.is_empty(), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn check_tells_every_error_with_its_line_and_exits_with_1() {
     let folder = Folder::with(&[
         ("good.yaml", RULES),
@@ -405,10 +453,10 @@ descriptors:
         ("request-limit", "request", "accepted", "2"),
     ] {
         let labels = format!("domain=\"shop\",rule=\"{rule}\",limit=\"{limit}\",outcome=\"{outcome}\"");
-        assert_eq!(service.metric(&format!("tallygate_decisions_total{{{labels}}}")), count, "{labels}");
+        assert_eq!(service.decided(&labels).to_string(), count, "{labels}");
     }
+    assert_eq!(service.decided(r#"domain="_unknown",rule="",limit="",outcome="unmatched""#), 1);
     let metrics = service.metrics();
-    assert!(metrics.contains("domain=\"_unknown\",rule=\"\",limit=\"\",outcome=\"unmatched\"} 1"), "{metrics}");
     assert!(metrics.contains("tallygate_decision_seconds_count 11"), "{metrics}");
     for told in [metrics, service.log(), service.status().to_string()] {
         assert!(!told.contains(CANARY), "{told}");

@@ -60,9 +60,16 @@ fn an_answer_in_our_words_is_read_in_the_official_ones() {
         now: Timestamp::EPOCH,
         domain: None,
         refused: true,
-        statuses: [Status { refused: true, figure: Some(figure), exposed: true, unlimited: false }]
-            .into_iter()
-            .collect(),
+        statuses: [Status {
+            refused: true,
+            figure: Some(figure),
+            exposed: true,
+            unlimited: false,
+            quota: false,
+            met: None,
+        }]
+        .into_iter()
+        .collect(),
         answer: None,
     };
     let mut buffer = Vec::new();

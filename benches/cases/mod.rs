@@ -7,16 +7,16 @@ use std::{fmt::Write as _, io, net::Ipv4Addr, path::Path, sync::Arc};
 use bytes::Bytes;
 use prost::Message as _;
 use tallygate::{
-    clock::Clock,
+    clock::{Clock, Stopwatch},
     config::{DomainDefaults, RuleFile, compile},
+    decide::Decider,
     grpc::{
-        Call, Decide as _, Decided,
+        Call, Decide, Decided,
         codec::FRAME_HEADER_BYTES,
         proto::{
             RateLimitDescriptor, RateLimitRequest, RateLimitResponse, protobuf::value::Kind,
             rate_limit_descriptor::Entry, rate_limit_response::Code,
         },
-        service::RateLimitService,
     },
     live::{Live, RuleSet},
     orders::Book,
@@ -122,7 +122,9 @@ pub struct Size {
 
 /// A service with the rules of all cases.
 pub struct Stage {
-    pub service: Arc<RateLimitService>,
+    pub decider: Arc<Decider>,
+    /// A server reads the clock once for all calls of a turn, and we once for all.
+    since: Stopwatch,
     size: Size,
 }
 
@@ -148,8 +150,9 @@ impl Stage {
             responses: compiled.responses,
             usage_pages: compiled.usage_pages,
             decisions,
+            compat: None,
         }));
-        let service = Arc::new(RateLimitService {
+        let decider = Arc::new(Decider {
             clock,
             live,
             // Room for all counters of all cases: nothing is evicted.
@@ -158,8 +161,9 @@ impl Stage {
             telemetry,
             hash_key,
             book,
+            tracer: None,
         });
-        Self { service, size }
+        Self { decider, since: clock.stopwatch(), size }
     }
 
     /// The messages of a case, one a client. Everybody has been here before, so that counters are found and not made,
@@ -181,7 +185,8 @@ impl Stage {
     /// The framed answer to one message.
     #[inline]
     pub fn decide(&self, message: Bytes) -> Bytes {
-        match self.service.decide(message, Call { core: 0, timeout: None }) {
+        let call = Call { core: 0, timeout: None, since: self.since, span: None };
+        match Decide::decide(&self.decider, message, call) {
             Decided::Now(Ok(answer)) => answer,
             Decided::Now(Err(failure)) => panic!("it failed: {failure:?}"),
             Decided::Later(_) => panic!("the memory store made somebody wait"),

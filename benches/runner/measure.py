@@ -19,6 +19,7 @@ class Sizes:
     points: int  # repetitions of a point of a series
     keys: int
     rules: int
+    redis_batches: int  # of calls in a row, see `redis`
     series_keys: tuple
     series_rules: tuple
     series_connections: tuple
@@ -33,6 +34,7 @@ FULL = Sizes(
     points=3,
     keys=100_000,
     rules=100_000,
+    redis_batches=200,
     series_keys=(1_000, 10_000, 100_000, 1_000_000, 10_000_000),
     series_rules=(10, 100, 1_000, 10_000, 100_000),
     series_connections=(1, 4, 64, 1_000),
@@ -46,6 +48,7 @@ QUICK = Sizes(
     points=1,
     keys=1_000,
     rules=1_000,
+    redis_batches=5,
     series_keys=(1_000, 10_000),
     series_rules=(10, 1_000),
     series_connections=(1, 64),

@@ -9,6 +9,7 @@ from typing import Callable
 
 from . import rules, servers
 from .measure import Bench, median, ratio
+from .redis import redis_cpu, redis_cpu_lines
 from .servers import ROOT, Failed
 
 # Bytes that make the constant answer as large as a full one of ours, some 300 bytes.
@@ -316,5 +317,6 @@ STEPS = [
     Step("many", "many rules against ten", lambda bench: runs_secs(bench, 2) + 3, many_rules, many_rules_lines),
     Step("start", "start, loading, size", lambda bench: bench.sizes.rounds * 4, start, start_lines),
     Step("memory", "one to ten million counters", lambda bench: 90, memory, memory_lines, in_quick=False),
+    Step("redis", "what Redis does for a decision", lambda bench: bench.sizes.rounds * 8 + 4, redis_cpu, redis_cpu_lines),
     Step("envoy", "behind Envoy", lambda bench: runs_secs(bench, 2), behind_envoy, behind_envoy_lines),
 ]

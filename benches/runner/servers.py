@@ -95,14 +95,14 @@ def scratch():
 
 
 @contextlib.contextmanager
-def tallygate(programs, rules, *, cores=0, max_counters="auto"):
+def tallygate(programs, rules, *, cores=0, max_counters="auto", store="memory"):
     """The service with these rules and an empty state directory, ready. `server.ready_secs` says how long that took."""
     with scratch() as directory:
         ports = free_ports("grpc", "http", "admin")
         (directory / "rules.yaml").write_text(rules)
         (directory / "state").mkdir()
         command = [programs.tallygate, "serve", "--rules", directory / "rules.yaml", "--state", directory / "state"]
-        command += ["--drain-delay", "0s", "--cores", cores, "--max-counters", max_counters]
+        command += ["--drain-delay", "0s", "--cores", cores, "--max-counters", max_counters, "--store", store]
         # As in production: a log that nobody reads on a terminal.
         command += ["--log-format", "json"]
         for name, port in ports.items():
@@ -124,6 +124,23 @@ def constant(programs, cores, pad=0):
         with stopped_at_last(server):
             server.wait_until(lambda: accepts(ports["grpc"]))
             server.to = ports["grpc"]
+            yield server
+
+
+@contextlib.contextmanager
+def redis():
+    """A Redis server that keeps nothing on disk."""
+    with scratch() as directory:
+        ports = free_ports("redis")
+        command = ["redis-server", "--port", ports["redis"], "--bind", "127.0.0.1", "--dir", directory]
+        command += ["--save", "", "--appendonly", "no"]
+        try:
+            server = Server("redis-server", command, ports, directory / "log")
+        except FileNotFoundError as error:
+            raise Failed("redis-server is needed (make redis installs it)") from error
+        with stopped_at_last(server):
+            server.wait_until(lambda: accepts(ports["redis"]))
+            server.to = ports["redis"]
             yield server
 
 

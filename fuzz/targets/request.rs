@@ -9,7 +9,7 @@ use tallygate::{
     config::{Compiled, DomainDefaults, RuleFile, compile},
     decision::{decide, plan},
     grpc::codec::receive,
-    render::{collect::Collected, render},
+    render::{collect::Collected, Beside, render},
     rules::identity::HashKey,
     store::memory::Memory,
     units::Timestamp,
@@ -52,7 +52,7 @@ fuzz_target!(|message: &[u8]| {
         let decision = decide(now, Some(domain), &found, &plan, &verdicts);
         assert_eq!(decision.statuses.len(), request.descriptors.len());
         let mut answer = Collected::default();
-        render(&decision, &request, &COMPILED.responses, "memory", &mut Vec::new(), &mut answer);
+        render(&decision, &request, &COMPILED.responses, Beside { store: "memory", repeats_request: false }, &mut Vec::new(), &mut answer);
         for (name, value) in &answer.headers {
             assert!(value.iter().all(|byte| (0x20..0x7f).contains(byte)), "{name}: {value:?}");
         }

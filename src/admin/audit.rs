@@ -30,6 +30,7 @@ pub enum Action {
     DeleteOverride,
     SetBlock,
     LiftBlock,
+    Reload,
 }
 
 impl Action {
@@ -41,6 +42,7 @@ impl Action {
             Self::DeleteOverride => "delete_override",
             Self::SetBlock => "set_block",
             Self::LiftBlock => "lift_block",
+            Self::Reload => "reload",
         }
     }
 }
@@ -53,6 +55,7 @@ impl Action {
 pub fn audited(admin: &Admin, action: Action, target: &Target, peer: Peer, outcome: Result<Value, Error>) -> Answer {
     let action = action.word();
     let result = outcome.as_ref().map_or_else(|error| error.code().0, |_| "done");
+    let everywhere = outcome.as_ref().ok().and_then(|answer| answer["everywhere"].as_bool());
     info!(
         audit = true,
         action,
@@ -62,9 +65,24 @@ pub fn audited(admin: &Admin, action: Action, target: &Target, peer: Peer, outco
         prefix = target.prefix,
         shared = target.shared,
         result,
+        everywhere,
         peer = %peer.0,
         "admin write"
     );
+    admin.telemetry.counter(&metrics::ADMIN_WRITES, &[("action", action), ("result", result)]).increment(1);
+    outcome.map(Json)
+}
+
+/// The same of a reload, which is about no descriptor: it tells which rules are live now.
+///
+/// # Errors
+///
+/// That of the outcome.
+pub fn audited_reload(admin: &Admin, peer: Peer, outcome: Result<Value, Error>) -> Answer {
+    let action = Action::Reload.word();
+    let result = outcome.as_ref().map_or_else(|error| error.code().0, |_| "done");
+    let generation = outcome.as_ref().ok().and_then(|answer| answer["rules"]["generation"].as_u64());
+    info!(audit = true, action, generation, result, peer = %peer.0, "admin write");
     admin.telemetry.counter(&metrics::ADMIN_WRITES, &[("action", action), ("result", result)]).increment(1);
     outcome.map(Json)
 }
@@ -98,7 +116,7 @@ static OF_PROCESS: LazyLock<[u8; 16]> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{path::PathBuf, sync::Arc};
 
     use parking_lot::Mutex;
     use serde_json::json;
@@ -106,7 +124,11 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
+        config::{DomainDefaults, settings::RuleFiles},
+        health::Health,
+        live::Live,
         orders::Book,
+        reload::{Reload, directory::Source, last_good::LastGood},
         store::{Store, memory::Memory},
         telemetry::Telemetry,
     };
@@ -134,15 +156,28 @@ mod tests {
     #[test]
     fn a_write_is_told_in_a_line_and_counted_whether_it_was_done_or_not() {
         let log = Log::default();
+        let (live, health, telemetry): (Arc<Live>, Arc<Health>, _) =
+            (Arc::default(), Arc::default(), Telemetry::new(1));
+        let book = Arc::new(Book::open(Arc::clone(&live), HashKey::Secret([7; 16]), None, Clock.now()));
+        let reload = Reload::new(
+            Source { path: PathBuf::new(), files: RuleFiles::Yaml },
+            DomainDefaults::default(),
+            LastGood::new(None),
+            Arc::clone(&live),
+            Arc::clone(&book),
+            Arc::clone(&health),
+            Arc::clone(&telemetry),
+        );
         let admin = Admin {
             clock: Clock,
-            live: Arc::default(),
-            book: Arc::new(Book::open(Arc::default(), HashKey::Secret([7; 16]), None, Clock.now())),
-            health: Arc::default(),
+            live,
+            book,
+            health,
             store: Arc::new(Store::Memory(Memory::new(1_000))),
-            telemetry: Telemetry::new(1),
+            telemetry,
             hash_key: HashKey::Secret([7; 16]),
             started: Clock.stopwatch(),
+            reload: Arc::new(reload),
         };
         let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 51_234)));
         let mut target = target(&["acme"]);

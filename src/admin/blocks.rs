@@ -12,6 +12,7 @@ use super::{
     error::Error,
     expiry,
     fields::Fields,
+    note,
     overrides::Which,
     patiently,
     target::{Target, about},
@@ -28,10 +29,10 @@ pub async fn put(State(admin): State<Admin>, peer: Peer, mut asked: Fields) -> A
     let now = admin.clock.now();
     let until = expiry::take(&mut asked, now)?;
     asked.end()?;
-    let done = patiently(async { admin.book.put_block(now, target.about(), until) });
+    let done = patiently(admin.book.put_block(now, &admin.store, target.about(), until));
     let outcome = done.map_err(Error::from).map(|done| {
         let mut answer = shown(&target.about(), None, until, now);
-        answer["survives_restart"] = json!(done.kept);
+        note(&mut answer, done);
         answer
     });
     audited(&admin, Action::SetBlock, &target, peer, outcome)
@@ -61,7 +62,11 @@ pub async fn delete(State(admin): State<Admin>, peer: Peer, mut asked: Fields) -
     asked.end()?;
     let outcome = match patiently(admin.book.lift(admin.clock.now(), &admin.store, &target.about())) {
         Ok((0, _)) => Err(Error::NotFound("no block on this descriptor")),
-        Ok((deleted, done)) => Ok(json!({"deleted": deleted, "survives_restart": done.kept})),
+        Ok((deleted, done)) => {
+            let mut answer = json!({"deleted": deleted});
+            note(&mut answer, done);
+            Ok(answer)
+        }
         Err(refusal) => Err(refusal.into()),
     };
     audited(&admin, Action::LiftBlock, &target, peer, outcome)

@@ -4,7 +4,6 @@
 use std::{net::IpAddr, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, Uri,
@@ -13,12 +12,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
-use tokio::time::timeout;
 
 use super::{error::Error, token::Token};
-use crate::bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_DROPPED_MAX_BYTES, ADMIN_BODY_MAX_BYTES};
+use crate::{
+    bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_MAX_BYTES},
+    serve_http::body::{Unread, read},
+};
 
 /// Who may pass.
 #[derive(Clone, Debug)]
@@ -57,9 +56,19 @@ pub async fn pass(State(door): State<Door>, request: Request, next: Next) -> Res
     }
     let (head, body) = request.into_parts();
     // Only reading is timed: what an endpoint has begun is not broken off.
-    match timeout(door.body_deadline, read(body)).await.unwrap_or(Err(Error::TooSlow)) {
+    match read(body, ADMIN_BODY_MAX_BYTES, door.body_deadline).await {
         Ok(body) => next.run(Request::from_parts(head, body.into())).await,
-        Err(error) => turn_away(error),
+        Err(unread) => turn_away(unread.into()),
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::TooLarge,
+            Unread::TooSlow => Self::TooSlow,
+            Unread::BrokeOff => Self::bad("the body broke off"),
+        }
     }
 }
 
@@ -72,23 +81,6 @@ fn turn_away(error: Error) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
-}
-
-/// The whole body. One that is too large is read on for a while, and thrown away: who is still sending when the
-/// connection closes would miss the answer.
-async fn read(mut body: Body) -> Result<Bytes, Error> {
-    let (mut kept, mut bytes) = (BytesMut::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Error::bad("the body broke off")) };
-        let Some(data) = frame.data_ref() else { continue };
-        bytes += data.len();
-        if bytes <= ADMIN_BODY_MAX_BYTES {
-            kept.extend_from_slice(data);
-        } else if bytes > ADMIN_BODY_DROPPED_MAX_BYTES {
-            break;
-        }
-    }
-    if bytes <= ADMIN_BODY_MAX_BYTES { Ok(kept.freeze()) } else { Err(Error::TooLarge) }
 }
 
 /// The token that is shown: exactly one header, whose scheme is matched without regard to case (RFC 9110, 11.1).

@@ -12,10 +12,11 @@ use thiserror::Error;
 
 use crate::{
     bounds::{ADMIN_BODY_DEADLINE, ADMIN_BODY_MAX_BYTES, ORDERS_MAX},
+    config::Diagnostic,
     orders::Refusal,
 };
 
-/// One refusal. Nothing was changed.
+/// One refusal. Nothing was changed, but for [`StoreAway`](Self::StoreAway).
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Error {
     #[error("the body is not JSON: {why} at line {line}, column {column}")]
@@ -48,10 +49,17 @@ pub enum Error {
     NoLimit,
     #[error("not ready: {0}")]
     NotReady(&'static str),
+    /// Orders may have changed before it was asked; of its counters nobody knows.
     #[error("the store of counters is away, and nobody knows what was done: {0}")]
     StoreAway(String),
     #[error("there are {ORDERS_MAX} of these, which is the most: delete some")]
     TooMany,
+    /// With what is wrong with them, as far as it is shown.
+    #[error("the rule files have {problems} error(s) and warning(s), and the rules that were live still are")]
+    RulesRefused { problems: usize, shown: Vec<Diagnostic> },
+    /// What they do instead of standing still.
+    #[error("the rule files {0}: ask again")]
+    RulesUnsettled(String),
 }
 
 impl From<Refusal> for Error {
@@ -92,6 +100,8 @@ impl Error {
             Self::NotReady(_) => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
             Self::StoreAway(_) => ("store_away", StatusCode::BAD_GATEWAY),
             Self::TooMany => ("too_many", StatusCode::INSUFFICIENT_STORAGE),
+            Self::RulesRefused { .. } => ("rules_refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::RulesUnsettled(_) => ("rules_unsettled", StatusCode::CONFLICT),
         }
     }
 
@@ -104,8 +114,11 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (code, status) = self.code();
-        let body = Json(json!({"error": {"code": code, "message": self.to_string()}}));
-        (status, body).into_response()
+        let mut body = json!({"error": {"code": code, "message": self.to_string()}});
+        if let Self::RulesRefused { shown, .. } = &self {
+            body["error"]["diagnostics"] = super::status::shown(shown);
+        }
+        (status, Json(body)).into_response()
     }
 }
 
@@ -133,6 +146,8 @@ mod tests {
             Error::NotReady("draining"),
             Error::StoreAway("no answer within the deadline".to_owned()),
             Error::TooMany,
+            Error::RulesRefused { problems: 1, shown: Vec::new() },
+            Error::RulesUnsettled("change while they are read".to_owned()),
         ]
     }
 

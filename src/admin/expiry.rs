@@ -29,11 +29,15 @@ pub fn take(fields: &mut Fields, now: Timestamp) -> Result<Timestamp, Error> {
 
 /// Adds `expires_at` (RFC 3339, UTC) and `expires_in` (seconds, rounded up) to an answer.
 pub fn show(answer: &mut Value, until: Timestamp, now: Timestamp) {
-    let at = jiff::Timestamp::from_nanosecond(i128::from(until.0)).unwrap_or_default();
-    // Whole seconds, rounded down: nobody is told that an order holds when it does not.
-    let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or_default();
-    answer["expires_at"] = json!(at.to_string());
+    answer["expires_at"] = json!(rfc3339(until));
     answer["expires_in"] = json!(until.since(now).ceil_secs());
+}
+
+/// A point in time as answers show it: UTC, in whole seconds, rounded down. Nobody is told that an order holds when it does
+/// not.
+pub fn rfc3339(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
+    jiff::Timestamp::from_second(time.as_second()).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

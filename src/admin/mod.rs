@@ -2,8 +2,12 @@
 //!
 //! | endpoint | file | answers |
 //! |---|---|---|
-//! | `GET /v1/status` | [`status`] | version, generation and hash of the rules, store, uptime |
+//! | `GET /v1/status` | [`status`] | version, generation and hash of the rules, how the rule files stand, store, uptime |
+//! | `POST /v1/reload` | [`reload`] | makes live what the rule files say, and says what became of them |
+//! | `GET /v1/rules` | [`rules`] | the rules that are live, and the files they are from |
 //! | `POST /v1/usage` | [`usage`] | how every window of one descriptor stands |
+//! | `POST /v1/explain` | [`explain`] | which rules decide a request, why, and what would be answered |
+//! | `GET /v1/top` | [`top`] | what is going on: sums, who is refused most, what no rule is about |
 //! | `POST /v1/reset` | [`reset`] | counts a descriptor from nothing again, and lifts its blocks |
 //! | `GET`, `PUT`, `DELETE /v1/overrides` | [`overrides`] | other limits for a descriptor, for a while |
 //! | `GET`, `PUT`, `DELETE /v1/blocks` | [`blocks`] | descriptors that are refused, for a while |
@@ -17,12 +21,16 @@ pub mod blocks;
 pub mod door;
 pub mod error;
 pub mod expiry;
+pub mod explain;
 pub mod fields;
 pub mod overrides;
+pub mod reload;
 pub mod reset;
+pub mod rules;
 pub mod status;
 pub mod target;
 pub mod token;
+pub mod top;
 pub mod usage;
 
 use std::sync::Arc;
@@ -33,13 +41,15 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
+use serde_json::{Value, json};
 
 use self::{door::Door, error::Error};
 use crate::{
     clock::{Clock, Stopwatch},
     health::Health,
     live::{Generation, Live},
-    orders::Book,
+    orders::{Book, Done},
+    reload::Reload,
     rules::{Domain, identity::HashKey},
     spelling::did_you_mean,
     store::Store,
@@ -57,6 +67,7 @@ pub struct Admin {
     pub telemetry: Arc<Telemetry>,
     pub hash_key: HashKey,
     pub started: Stopwatch,
+    pub reload: Arc<Reload>,
 }
 
 /// A path, and what answers there.
@@ -65,7 +76,11 @@ type Endpoint = (&'static str, fn() -> MethodRouter<Admin>);
 /// The table of endpoints.
 const ENDPOINTS: &[Endpoint] = &[
     ("/v1/status", || get(status::status)),
+    ("/v1/reload", || post(reload::reload)),
+    ("/v1/rules", || get(rules::rules)),
     ("/v1/usage", || post(usage::usage)),
+    ("/v1/explain", || post(explain::explain)),
+    ("/v1/top", || get(top::top)),
     ("/v1/reset", || post(reset::reset)),
     ("/v1/overrides", || get(overrides::list).put(overrides::put).delete(overrides::delete)),
     ("/v1/blocks", || get(blocks::list).put(blocks::put).delete(blocks::delete)),
@@ -93,6 +108,14 @@ impl Admin {
     /// None were ever loaded.
     pub fn generation(&self) -> Result<Arc<Generation>, Error> {
         self.live.snapshot().clone().ok_or(Error::NotReady("no rules were ever loaded"))
+    }
+}
+
+/// Adds to an answer who will know of an order: this process after a restart, and all replicas where there are more.
+pub fn note(answer: &mut Value, done: Done) {
+    answer["survives_restart"] = json!(done.kept);
+    if let Some(everywhere) = done.everywhere {
+        answer["everywhere"] = json!(everywhere);
     }
 }
 

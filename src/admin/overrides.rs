@@ -14,7 +14,7 @@ use super::{
     error::Error,
     expiry,
     fields::Fields,
-    patiently,
+    note, patiently,
     target::{Target, about},
 };
 use crate::{orders::OverrideOrder, units::Timestamp};
@@ -45,10 +45,10 @@ pub async fn put(State(admin): State<Admin>, peer: Peer, mut asked: Fields) -> A
     let until = expiry::take(&mut asked, now)?;
     asked.end()?;
     let text = json!({"limits": limits}).to_string();
-    let done = patiently(async { admin.book.put_override(now, target.about(), &text, until, target.shared) });
+    let done = patiently(admin.book.put_override(now, &admin.store, target.about(), &text, until, target.shared));
     let outcome = done.map_err(Error::from).map(|done| {
         let mut answer = shown(&OverrideOrder { about: target.about(), limits: text.into(), until }, now);
-        answer["survives_restart"] = json!(done.kept);
+        note(&mut answer, done);
         answer
     });
     audited(&admin, Action::SetOverride, &target, peer, outcome)
@@ -77,10 +77,14 @@ pub async fn list(
 pub async fn delete(State(admin): State<Admin>, peer: Peer, mut asked: Fields) -> Answer {
     let target = Target::take(&mut asked)?;
     asked.end()?;
-    let done = patiently(async { admin.book.delete_override(admin.clock.now(), &target.about()) });
+    let done = patiently(admin.book.delete_override(admin.clock.now(), &admin.store, &target.about()));
     let outcome = match done {
         Ok((0, _)) => Err(Error::NotFound("no override for this descriptor")),
-        Ok((deleted, done)) => Ok(json!({"deleted": deleted, "survives_restart": done.kept})),
+        Ok((deleted, done)) => {
+            let mut answer = json!({"deleted": deleted});
+            note(&mut answer, done);
+            Ok(answer)
+        }
         Err(refusal) => Err(refusal.into()),
     };
     audited(&admin, Action::DeleteOverride, &target, peer, outcome)

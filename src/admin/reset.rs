@@ -8,7 +8,7 @@ use super::{
     audit::{Action, Answer, Peer, audited},
     error::Error,
     fields::Fields,
-    patiently,
+    note, patiently,
     target::Target,
 };
 
@@ -26,13 +26,14 @@ pub async fn reset(State(admin): State<Admin>, peer: Peer, mut asked: Fields) ->
 
 fn carry_out(admin: &Admin, target: &Target) -> Result<Value, Error> {
     let done = patiently(admin.book.reset(admin.clock.now(), &admin.store, &target.about(), target.shared))?;
-    Ok(json!({
+    let mut answer = json!({
         "domain": target.domain,
         "descriptor": target.descriptor(),
         "prefix": target.prefix,
         "marked": done.counters.is_none(),
         "counters": done.counters,
         "blocks": done.blocks,
-        "survives_restart": done.done.kept,
-    }))
+    });
+    note(&mut answer, done.done);
+    Ok(answer)
 }

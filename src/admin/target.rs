@@ -10,12 +10,15 @@ use crate::{
     request::Entry,
 };
 
+/// A key and its value, as they were asked about.
+pub type OwnedEntry = (Vec<u8>, Vec<u8>);
+
 /// A descriptor of a domain, checked for its shape alone: neither need exist.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     pub domain: String,
     /// Keys and values, as Envoy sends them. At least one, at most [`LEVELS_MAX`].
-    pub entries: Vec<(Vec<u8>, Vec<u8>)>,
+    pub entries: Vec<OwnedEntry>,
     /// Every descriptor that begins with the entries is meant, not only the one that they are.
     pub prefix: bool,
     /// The caller knows that the counter is shared by many values.
@@ -38,17 +41,8 @@ impl Target {
     ///
     /// What is wrong with one of them, by its name.
     pub fn take(fields: &mut Fields) -> Result<Self, Error> {
-        let domain = bounded("domain", fields.text("domain")?.into_bytes())?;
-        let domain = String::from_utf8(domain).map_err(|_| Error::bad("`domain` is no text"))?;
-        let list = fields.list("descriptor")?;
-        if list.is_empty() {
-            return Err(Error::bad("`descriptor` is empty: expected at least one entry"));
-        }
-        if list.len() > LEVELS_MAX {
-            return Err(Error::bad(format!("`descriptor` has {} entries: at most {LEVELS_MAX}", list.len())));
-        }
-        let entries = list.into_iter().enumerate().map(|(index, entry)| take_entry(index, entry));
-        let entries = entries.collect::<Result<_, _>>()?;
+        let domain = take_domain(fields)?;
+        let entries = take_entries("descriptor", fields.list("descriptor")?)?;
         Ok(Self { domain, entries, prefix: fields.flag("prefix")?, shared: fields.flag("shared")? })
     }
 
@@ -87,9 +81,33 @@ pub fn descriptor<'e>(entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>) -
     entries.collect()
 }
 
-fn take_entry(index: usize, entry: Value) -> Result<(Vec<u8>, Vec<u8>), Error> {
-    let place = format!("descriptor[{index}]");
-    let mut fields = Fields::of(entry, &place)?;
+/// Takes `domain` out of a body.
+///
+/// # Errors
+///
+/// It is missing, no text, or too long.
+pub fn take_domain(fields: &mut Fields) -> Result<String, Error> {
+    let domain = bounded("domain", fields.text("domain")?.into_bytes())?;
+    String::from_utf8(domain).map_err(|_| Error::bad("`domain` is no text"))
+}
+
+/// The keys and values of one descriptor, which stands at `place` in the body.
+///
+/// # Errors
+///
+/// What is wrong with it, by its place.
+pub fn take_entries(place: &str, list: Vec<Value>) -> Result<Vec<OwnedEntry>, Error> {
+    if list.is_empty() {
+        return Err(Error::bad(format!("`{place}` is empty: expected at least one entry")));
+    }
+    if list.len() > LEVELS_MAX {
+        return Err(Error::bad(format!("`{place}` has {} entries: at most {LEVELS_MAX}", list.len())));
+    }
+    list.into_iter().enumerate().map(|(index, entry)| take_entry(&format!("{place}[{index}]"), entry)).collect()
+}
+
+fn take_entry(place: &str, entry: Value) -> Result<OwnedEntry, Error> {
+    let mut fields = Fields::of(entry, place)?;
     let key = bounded(&format!("{place}.key"), fields.text("key")?.into_bytes())?;
     if key.is_empty() {
         return Err(Error::bad(format!("`{place}.key` is empty")));

@@ -40,7 +40,8 @@ fn shown(target: &Target, usage: &Usage<'_>) -> Value {
     })
 }
 
-fn shown_window(window: &WindowUsage, mode: Mode) -> Value {
+/// One window, as answers show it.
+pub(super) fn shown_window(window: &WindowUsage, mode: Mode) -> Value {
     let mode = match mode {
         _ if window.shadow => "shadow",
         Mode::Quota => "quota",

@@ -65,6 +65,8 @@ pub struct Charges<'p> {
     pub way: Way,
     /// The request is refused whatever its counters say (a `deny` rule); what is charged all the same still is.
     pub denied: bool,
+    /// One of its descriptors is as good as a quota with room, so that no quota refuses it.
+    pub quota_met: bool,
     /// In the order of the descriptors.
     pub list: SmallVec<[Charge<'p>; 8]>,
     /// Where its descriptors may be blocked, in their order. With [`Way::EachAlone`] none starts a block.

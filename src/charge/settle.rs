@@ -71,7 +71,7 @@ impl Table<'_, '_> {
         let mut list: SmallVec<[Verdict; 8]> = SmallVec::from_elem(Verdict::default(), self.charges.list.len());
         let mut gates = self.look_at_gates();
         let blocked = gates.iter().any(|&gate| gate != GateVerdict::Open);
-        let mut tally = Tally { no_room: self.charges.denied || blocked, ..Tally::default() };
+        let mut tally = self.tally(blocked);
         self.pass(&mut list, |role| role != Role::Shadow, &mut tally);
         if tally.refused() {
             self.counters.copy_from_slice(&before);
@@ -82,6 +82,11 @@ impl Table<'_, '_> {
         }
         self.pass(&mut list, |role| role == Role::Shadow, &mut Tally::default());
         Verdicts { refused: false, list, gates }
+    }
+
+    fn tally(&self, blocked: bool) -> Tally {
+        let Charges { denied, quota_met, .. } = *self.charges;
+        Tally { no_room: denied || blocked, quota_seen: false, quota_room: quota_met }
     }
 
     /// Looks at the groups of the chosen roles in order; a group that fits takes at once, so that the next ones see it.
@@ -234,7 +239,7 @@ impl Table<'_, '_> {
         let mut list = SmallVec::with_capacity(self.charges.list.len());
         let gates = self.look_at_gates();
         let blocked = gates.iter().any(|&gate| gate != GateVerdict::Open);
-        let mut tally = Tally { no_room: self.charges.denied || blocked, ..Tally::default() };
+        let mut tally = self.tally(blocked);
         let mut first = 0;
         while first < self.charges.list.len() {
             let end = self.group_end(first);

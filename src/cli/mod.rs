@@ -1,18 +1,23 @@
 //! The command line: one file a command, one line in [`COMMANDS`] to register it.
 
 pub mod blocks;
+pub mod call;
 pub mod check;
 mod client;
+pub mod compare;
+pub mod explain;
 mod orders;
 pub mod overrides;
 mod print;
 pub mod reset;
+pub mod schema;
 pub mod serve;
 pub mod settings;
 mod target;
+pub mod top;
 pub mod usage;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -28,10 +33,15 @@ struct Registered {
 const COMMANDS: &[Registered] = &[
     Registered { command: serve::command, run: serve::run },
     Registered { command: check::command, run: check::run },
+    Registered { command: schema::command, run: schema::run },
+    Registered { command: explain::command, run: explain::run },
+    Registered { command: call::command, run: call::run },
     Registered { command: usage::command, run: usage::run },
+    Registered { command: top::command, run: top::run },
     Registered { command: reset::command, run: reset::run },
     Registered { command: overrides::command, run: overrides::run },
     Registered { command: blocks::command, run: blocks::run },
+    Registered { command: compare::command, run: compare::run },
     Registered { command: settings::command, run: settings::run },
 ];
 
@@ -72,7 +82,9 @@ fn command() -> Command {
 /// The settings of flags, environment and file.
 fn raw_settings(matches: &ArgMatches) -> anyhow::Result<RawSettings> {
     let flag = |key: &'static str| matches.get_one::<String>(key).cloned();
-    Ok(RawSettings::gather(flag, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?)
+    let called = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
+    Ok(RawSettings::gather(&program, flag, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?)
 }
 
 fn checked_settings(matches: &ArgMatches) -> anyhow::Result<Settings> {

@@ -1,5 +1,7 @@
 //! What the commands print: tables for people, or the service's JSON for programs (`--json`).
 
+use std::io::{self, Write as _};
+
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::Value;
@@ -16,11 +18,31 @@ pub(super) fn json() -> Arg {
 /// An answer that cannot be written down; there is none.
 pub(super) fn answer(matches: &ArgMatches, answer: &Value, people: impl FnOnce(&Value) -> String) -> Result<()> {
     if matches.get_flag("json") {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-    } else {
-        print!("{}", people(answer));
+        return document(answer);
     }
-    Ok(())
+    let alone = if answer["everywhere"] == false { "on this replica alone until Redis answers again\n" } else { "" };
+    out(&(people(answer) + alone))
+}
+
+/// Prints a document for programs.
+///
+/// # Errors
+///
+/// As [`out`].
+pub(super) fn document(document: &Value) -> Result<()> {
+    out(&(serde_json::to_string_pretty(document)? + "\n"))
+}
+
+/// Prints text. That whoever reads it has read enough (`| head`) is no error.
+///
+/// # Errors
+///
+/// What standard output says.
+pub(super) fn out(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 /// Rows under their heads, the columns as wide as they must be.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
+use super::print;
 use crate::config::settings::Settings;
 
 pub(super) fn command() -> Command {
@@ -12,13 +13,15 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (raw, checked) = (super::raw_settings(matches)?, super::checked_settings(matches));
+    let mut text = String::new();
     for (key, value, source) in raw.rows() {
         let value = checked.as_ref().ok().and_then(|settings| found(key, &value, settings)).unwrap_or(value.into());
-        println!("{key:<19} {value:<30} {source}");
+        text.push_str(format!("{key:<25} {value:<30} {source}").trim_end());
+        text.push('\n');
     }
-    for warning in checked?.warnings() {
-        println!("warning: {warning}");
-    }
+    print::out(&text)?;
+    let warnings = checked?.warnings;
+    print::out(&warnings.iter().flat_map(|warning| ["warning: ", warning, "\n"]).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

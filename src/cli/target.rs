@@ -6,13 +6,17 @@ use serde_json::{Value, json};
 
 /// Adds the arguments to a command.
 pub(super) fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("domain").value_name("DOMAIN").required(true).help("The domain, as in the rule files")).arg(
+    command.arg(domain()).arg(
         Arg::new("entry")
             .value_name("KEY=VALUE")
             .required(true)
             .num_args(1..)
             .help("The descriptor's entries, as Envoy sends them; KEY:base64=… for bytes"),
     )
+}
+
+fn domain() -> Arg {
+    Arg::new("domain").value_name("DOMAIN").required(true).help("The domain, as in the rule files")
 }
 
 /// `--prefix`: not the descriptor alone.
@@ -54,12 +58,58 @@ pub(super) fn body(matches: &ArgMatches) -> anyhow::Result<Value> {
 }
 
 /// `KEY=VALUE`, split at the first `=`: values have some of their own. What the value is, the service judges.
-fn entry(text: &str) -> anyhow::Result<Value> {
+///
+/// # Errors
+///
+/// There is no `=`.
+pub(super) fn entry(text: &str) -> anyhow::Result<Value> {
     let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is no entry: write KEY=VALUE"))?;
     Ok(match key.strip_suffix(":base64") {
         Some(key) => json!({"key": key, "value_base64": value}),
         None => json!({"key": key, "value": value}),
     })
+}
+
+/// Adds the arguments of a whole request: a domain, and descriptors of several entries each.
+pub(super) fn request(command: Command) -> Command {
+    command.arg(domain()).arg(
+        Arg::new("descriptor")
+            .value_name("KEY=VALUE[,KEY=VALUE]")
+            .required(true)
+            .num_args(1..)
+            .help("The descriptors of the request; KEY:base64=… for bytes, `\\,` for a comma in a value"),
+    )
+}
+
+/// What they say: `{"domain": …, "descriptors": [[{"key": …, "value": …}, …], …]}`.
+///
+/// # Errors
+///
+/// An entry without `=`.
+pub(super) fn request_body(matches: &ArgMatches) -> anyhow::Result<Value> {
+    let descriptors = matches.get_many::<String>("descriptor").into_iter().flatten();
+    let descriptors: Vec<Value> = descriptors.map(|text| descriptor(text)).collect::<Result<_, _>>()?;
+    Ok(json!({"domain": matches.get_one::<String>("domain"), "descriptors": descriptors}))
+}
+
+/// `KEY=VALUE,KEY=VALUE`, split at every comma that no backslash stands before; `\,` is a comma of a value.
+fn descriptor(text: &str) -> anyhow::Result<Value> {
+    let mut entries = vec![String::new()];
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if letters.next_if_eq(&',').is_some() => push(&mut entries, ','),
+            ',' => entries.push(String::new()),
+            other => push(&mut entries, other),
+        }
+    }
+    entries.iter().map(|text| entry(text)).collect()
+}
+
+fn push(entries: &mut [String], letter: char) {
+    if let Some(entry) = entries.last_mut() {
+        entry.push(letter);
+    }
 }
 
 /// The descriptor of an answer as it is typed.
@@ -101,5 +151,22 @@ mod tests {
         assert_eq!(body(&usage).unwrap(), json!({"domain": "shop", "descriptor": descriptor}));
         let block = command.arg(expires_in()).get_matches_from(["block", "shop", "k=v", "--expires-in", "2h"]);
         assert_eq!(body(&block).unwrap()["expires_in"], "2h");
+    }
+
+    #[test]
+    fn a_descriptor_is_split_at_commas_that_are_none_of_a_value() {
+        let entry = |key: &str, value: &str| json!({"key": key, "value": value});
+        for (text, expected) in [
+            ("a=b", json!([entry("a", "b")])),
+            ("a=b,c=d", json!([entry("a", "b"), entry("c", "d")])),
+            (r"a=b\,c=d", json!([entry("a", "b,c=d")])),
+            (r"a=\b\\", json!([entry("a", r"\b\\")])),
+            ("a=,b:base64=/w==", json!([entry("a", ""), {"key": "b", "value_base64": "/w=="}])),
+        ] {
+            assert_eq!(descriptor(text).unwrap(), expected, "{text}");
+        }
+        for text in ["a=b,c", "a=b,", ",", ""] {
+            assert!(descriptor(text).unwrap_err().to_string().ends_with("is no entry: write KEY=VALUE"), "{text}");
+        }
     }
 }

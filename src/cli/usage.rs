@@ -26,18 +26,21 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 fn shown(answer: &Value) -> String {
-    let windows = answer["windows"].as_array().into_iter().flatten().map(|window| {
-        let [name, limit, current, remaining, mode] =
-            ["name", "limit", "current", "remaining", "mode"].map(|field| cell(&window[field]));
-        vec![name, limit, current, remaining, seconds(&window["reset"]), mode]
-    });
-    let windows: Vec<_> = windows.collect();
     let blocked = match &answer["blocked"]["retry_after"] {
         Value::Null => String::new(),
         secs => format!("blocked for {} more\n", seconds(secs)),
     };
-    let table = table(&["WINDOW", "LIMIT", "CURRENT", "REMAINING", "RESET IN", "MODE"], &windows);
-    format!("rule {}\n{blocked}{table}", plain(&cell(&answer["rule"])))
+    format!("rule {}\n{blocked}{}", plain(&cell(&answer["rule"])), windows(&answer["windows"]))
+}
+
+/// The windows of an answer as a table.
+pub(super) fn windows(list: &Value) -> String {
+    let rows = list.as_array().into_iter().flatten().map(|window| {
+        let [name, limit, current, remaining, mode] =
+            ["name", "limit", "current", "remaining", "mode"].map(|field| cell(&window[field]));
+        vec![name, limit, current, remaining, seconds(&window["reset"]), mode]
+    });
+    table(&["WINDOW", "LIMIT", "CURRENT", "REMAINING", "RESET IN", "MODE"], &rows.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

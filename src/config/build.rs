@@ -9,21 +9,24 @@ use super::{
     DomainDefaults,
     document::DomainDraft,
     fields::brief,
+    labels,
     limits::Limits,
     matching::{Kind, stable_hash},
+    pointless,
     report::{Report, Spot},
     response::{Look, Looks},
     rule::{ADDRESS_KEY, Act, Child, Count, Draft, DraftId},
     suggest::did_you_mean,
-    warnings,
+    unreachable, warnings,
 };
 use crate::{
-    bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX},
+    bounds::{LEVELS_MAX, NAME_MAX_CHARS, RULES_MAX, SIBLINGS_TOLD_MAX},
     limit::{Algorithm, Limit, Window},
     rules::{
         Action, Block, Counted, Counting, Domain, Level, Matcher, Mode, NameId, OnStoreError, Place, RequestLimits,
-        Rule, RuleIndex, RuleLimit, Rules, blocks, identity::window_salt,
+        Rule, RuleIndex, RuleLimit, Rules, Slots, ToldAs, blocks, identity::window_salt,
     },
+    telemetry::compat::label::RuleLabels,
     units::Nanos,
 };
 
@@ -41,6 +44,8 @@ pub(super) struct Build<'b> {
     pub report: &'b mut Report,
     pub defaults: DomainDefaults,
     pub rules: Rules,
+    /// By [`Rule::id`]; none unless they are asked for.
+    pub labels: Vec<RuleLabels>,
     limit_names: HashMap<Box<str>, NameId>,
     /// What windows are called, each name once.
     window_names: HashSet<Arc<str>>,
@@ -54,6 +59,7 @@ pub(super) struct Build<'b> {
 struct Part {
     rules: Vec<Rule>,
     count_denied: bool,
+    slots: Slots,
     /// Of each rule.
     spots: Vec<Spot>,
     names: HashSet<Box<str>>,
@@ -70,6 +76,8 @@ struct Above {
     keys: String,
     /// The name of the rule above.
     name: Box<str>,
+    /// How those below are told if they are too many.
+    told_as: ToldAs,
     /// A rule above came through `extends`: names written below belong to someone else.
     taken_over: bool,
 }
@@ -82,16 +90,20 @@ impl<'b> Build<'b> {
         defaults: DomainDefaults,
     ) -> Self {
         let (window_names, kinds_of_counting) = (HashSet::new(), HashSet::new());
-        let rules = Rules { count_max: defaults.count_max, ..Rules::default() };
-        let limit_names = HashMap::new();
-        Self { drafts, looks, report, defaults, rules, limit_names, window_names, kinds_of_counting, weight: 0 }
+        let rules =
+            Rules { count_max: defaults.count_max, repeats_request: defaults.request_metadata, ..Rules::default() };
+        let (limit_names, labels) = (HashMap::new(), Vec::new());
+        Self { drafts, looks, report, defaults, rules, labels, limit_names, window_names, kinds_of_counting, weight: 0 }
     }
 
     pub(super) fn domain(&mut self, draft: &DomainDraft) {
-        let look = draft.look.map(|(_, look)| look).unwrap_or_default();
         let count_denied = draft.count_denied.map_or(self.defaults.count_denied, |(_, denied)| denied);
+        let look = draft.look.map(|(_, look)| look).unwrap_or_default();
+        let look = look.or(self.looks.default_look(&self.defaults, count_denied));
+        let slots = draft.slots.map(|(_, slots)| slots).unwrap_or_default();
         let mut part = Part {
             count_denied,
+            slots,
             rules: Vec::new(),
             spots: Vec::new(),
             names: HashSet::from([REQUEST_RULE.into()]),
@@ -100,12 +112,22 @@ impl<'b> Build<'b> {
         };
         self.written_names(&draft.children, &mut part);
         let request_rule = self.request_rule(look);
-        let above = Above { levels: SmallVec::new(), look, keys: String::new(), name: "".into(), taken_over: false };
+        let above = Above {
+            levels: SmallVec::new(),
+            look,
+            keys: String::new(),
+            name: "".into(),
+            told_as: ToldAs::Domain,
+            taken_over: false,
+        };
         let top = self.level(&draft.children, &above, &mut part);
         self.replaced_names(&part);
         let domain = Domain {
             name: draft.name.clone(),
             count_denied,
+            shadow: self.defaults.shadow_mode,
+            all_quota: self.defaults.quota_mode,
+            slots,
             request_limits: draft.request_limits.map_or(RequestLimits::Use, |(_, limits)| limits),
             blocks: blocks::connect(&mut part.rules),
             request_rule,
@@ -140,16 +162,18 @@ impl<'b> Build<'b> {
             return level;
         }
         warnings::level(children, self.drafts, self.report);
+        unreachable::level(children, self.drafts, self.report);
         part.rules.reserve(children.len());
         part.spots.reserve(children.len());
         part.names.reserve(children.len());
+        let told_as = if children.len() > SIBLINGS_TOLD_MAX { above.told_as } else { ToldAs::Itself };
         for child in children {
-            self.rule(*child, above, &mut level, part);
+            self.rule(*child, above, told_as, &mut level, part);
         }
         level
     }
 
-    fn rule(&mut self, child: Child, above: &Above, level: &mut Level, part: &mut Part) {
+    fn rule(&mut self, child: Child, above: &Above, told_as: ToldAs, level: &mut Level, part: &mut Part) {
         let drafts = self.drafts;
         let draft = &drafts[child.draft.0];
         self.weight += draft.matching.matchers.len();
@@ -171,10 +195,11 @@ impl<'b> Build<'b> {
             look: draft.settings.look.or(above.look),
             keys: default_name(above, draft),
             name: Box::default(),
+            told_as: told_as.of_those_below(index),
             taken_over: above.taken_over || child.taken_over,
         };
         here.name = part.name(draft, above, &here);
-        let rule = self.compiled(draft, &here, part);
+        let rule = Rule { told_as, ..self.compiled(draft, &here, part) };
         part.rules.push(rule);
         part.spots.push(draft.spot);
         let children = self.level(&draft.children, &here, part);
@@ -208,7 +233,14 @@ impl<'b> Build<'b> {
 
     fn compiled(&mut self, draft: &Draft, here: &Above, part: &mut Part) -> Rule {
         let settings = &draft.settings;
-        let mode = settings.mode.unwrap_or_default();
+        let mode = match settings.mode.unwrap_or_default() {
+            Mode::Enforce if self.defaults.quota_mode => Mode::Quota,
+            mode => mode,
+        };
+        if mode == Mode::Quota && part.slots == Slots::Spread {
+            let help = "without `slots: spread`, or in a domain of its own".to_owned();
+            self.report.error_help(draft.spot, "`mode: quota` and `slots: spread` exclude each other", help);
+        }
         let limits = match &settings.action {
             Some(Act::Limits(limits)) => Arc::clone(limits),
             _ => Arc::default(),
@@ -228,7 +260,17 @@ impl<'b> Build<'b> {
         let first_limit = self.rules.limit_count;
         let counting =
             Counting { limits: self.limits(&limits, mode, part), counted: self.counted(&here.levels, prefix) };
+        let charged_within = mode == Mode::Enforce && settings.overdraw != Some(true) && !part.count_denied;
+        // Where there are errors, what was meant is still open.
+        if charged_within && limits.list.len() > 1 && !self.report.failed() {
+            let enforced: SmallVec<[_; 4]> = limits.list.iter().filter(|one| !one.is_shadow(mode)).collect();
+            pointless::limits(&enforced, self.report);
+        }
         self.rules.limit_count += number(counting.limits.len());
+        if self.defaults.compat_metrics {
+            let levels: SmallVec<[_; 4]> = here.levels.iter().map(|id| &self.drafts[id.0]).collect();
+            self.labels.push(labels::of(&levels, &counting.counted));
+        }
         Rule {
             id: next(&mut self.rules.rule_count),
             first_limit,
@@ -247,6 +289,7 @@ impl<'b> Build<'b> {
             response: self.looks.response(here.look),
             metadata: settings.metadata.clone(),
             children: Level::default(),
+            told_as: ToldAs::default(),
         }
     }
 
@@ -255,6 +298,10 @@ impl<'b> Build<'b> {
         if part.count_denied {
             let help = "`count_denied: false` in the domain, or no block".to_owned();
             self.report.error_help(on_exceed.spot, "`on_exceed` and `count_denied` exclude each other", help);
+        }
+        if part.slots == Slots::Spread {
+            let help = "a hit that is about to be given back could start a block".to_owned();
+            self.report.error_help(on_exceed.spot, "`on_exceed` and `slots: spread` exclude each other", help);
         }
         let keys: Vec<&str> = here.levels.iter().map(|id| &*self.drafts[id.0].key).collect();
         on_exceed.block(&keys, self.report)
@@ -307,6 +354,9 @@ impl<'b> Build<'b> {
     fn request_rule(&mut self, look: Look) -> Rule {
         let limit = Limit { count: 0, window: Window::Length(Nanos::SECOND), algorithm: Algorithm::FixedWindow };
         let salt = window_salt(&limit, false);
+        if self.defaults.compat_metrics {
+            self.labels.push(labels::of_request_limits(REQUEST_RULE));
+        }
         let placeholder = RuleLimit { name: "request".into(), written_name: None, limit, shadow: false, salt };
         Rule {
             id: next(&mut self.rules.rule_count),
@@ -326,6 +376,7 @@ impl<'b> Build<'b> {
             response: self.looks.response(look),
             metadata: None,
             children: Level::default(),
+            told_as: ToldAs::default(),
         }
     }
 

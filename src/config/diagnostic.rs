@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::{Value, json};
+
 /// An error or a warning in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -47,6 +49,19 @@ impl fmt::Display for Diagnostic {
 }
 
 impl Diagnostic {
+    /// For programs: editors, CI, whoever asks the admin API.
+    pub fn json(&self) -> Value {
+        let Self { severity, file, line, column, message, help } = self;
+        json!({
+            "severity": severity.to_string(),
+            "file": &**file,
+            "line": line,
+            "column": column,
+            "message": message,
+            "help": help,
+        })
+    }
+
     /// The same as a drawing of several lines: the line of `source`, the text of the file, with a caret under the place.
     ///
     /// ```text

@@ -3,18 +3,38 @@
 use hashbrown::HashMap;
 
 use super::{
-    fields::{Fields, Shape, brief},
+    fields::{Fields, brief},
     report::{Report, Spot},
     response::Look,
     rule::{self, Child, Reading},
+    shape::{Form, Shape, key},
     usage::{self, UsageDraft},
     yaml::Node,
 };
-use crate::rules::RequestLimits;
+use crate::rules::{RequestLimits, Slots};
 
 pub(super) const DOCUMENT: Shape = Shape {
+    id: "domain",
     name: "a domain",
-    keys: &["domain", "descriptors", "response", "usage", "count_denied", "request_limits"],
+    keys: &[
+        key("domain", Form::Text, "what Envoy's rate-limit filter calls it"),
+        key("descriptors", Form::List(&Form::Map("rule")), "the rules of the first level"),
+        key("response", Form::Map("response"), "how answers look, where a rule says nothing else"),
+        key("usage", Form::Map("usage"), "a page on which clients see how they stand"),
+        key("count_denied", Form::Boolean, "refused requests are charged too, as envoyproxy/ratelimit does"),
+        key(
+            "request_limits",
+            Form::Words(&["use", "at_most", "ignore"]),
+            "limits that come with a request: they replace those of the rule, may only lower them, or are passed over",
+        ),
+        key(
+            "slots",
+            Form::Words(&["together", "spread"]),
+            "whether the servers of a Redis cluster share the domain's counters out among them",
+        ),
+    ],
+    needs: &[&["domain"]],
+    exclusive: &[],
     unavailable: &[],
 };
 
@@ -25,6 +45,7 @@ pub(super) struct DomainDraft {
     pub look: Once<Look>,
     pub count_denied: Once<bool>,
     pub request_limits: Once<RequestLimits>,
+    pub slots: Once<Slots>,
     pub usage: Once<UsageDraft>,
     /// Its top level.
     pub children: Vec<Child>,
@@ -34,13 +55,20 @@ pub(super) struct DomainDraft {
 pub(super) type Once<T> = Option<(Spot, T)>;
 
 /// All domains, in the order in which they first appear.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Domains {
     pub list: Vec<DomainDraft>,
-    places: HashMap<Box<str>, usize>,
+    /// Where in the list, and in which file each is first named.
+    places: HashMap<Box<str>, (usize, Spot)>,
+    /// Several documents may add to one domain.
+    merge: bool,
 }
 
 impl Domains {
+    pub(super) fn new(merge: bool) -> Self {
+        Self { list: Vec::new(), places: HashMap::new(), merge }
+    }
+
     /// Reads one document into its domain.
     pub(super) fn read(&mut self, document: &Node<'_>, reading: &mut Reading<'_>, report: &mut Report) {
         let Some(fields) = Fields::of(document, &DOCUMENT, report) else { return };
@@ -61,23 +89,31 @@ impl Domains {
         let look = fields.key_spot("response").map(|spot| (spot, reading.looks.read(&fields, report)));
         let count_denied = fields.key_spot("count_denied").zip(fields.boolean("count_denied", report));
         let request_limits = fields.key_spot("request_limits").zip(fields.word("request_limits", &words, report));
+        let words = [("together", Slots::Together), ("spread", Slots::Spread)];
+        let slots = fields.key_spot("slots").zip(fields.word("slots", &words, report));
         let usage = fields.key_spot("usage").zip(usage::read(&fields, report));
         let children = rule::rules(&fields, 0, reading, report);
 
-        let domain = self.domain(name);
+        let domain = self.domain(name, fields.key_spot("domain").unwrap_or(fields.spot), report);
         once("response", name, &mut domain.look, look, report);
         once("count_denied", name, &mut domain.count_denied, count_denied, report);
         once("request_limits", name, &mut domain.request_limits, request_limits, report);
+        once("slots", name, &mut domain.slots, slots, report);
         once("usage", name, &mut domain.usage, usage, report);
         domain.children.extend(children);
     }
 
-    fn domain(&mut self, name: &str) -> &mut DomainDraft {
-        let place = *self.places.entry(name.into()).or_insert(self.list.len());
+    fn domain(&mut self, name: &str, spot: Spot, report: &mut Report) -> &mut DomainDraft {
+        let (place, first) = *self.places.entry(name.into()).or_insert((self.list.len(), spot));
+        if place < self.list.len() && !self.merge {
+            let message = format!("the domain `{}` is given twice, first at {}", brief(name), report.place(first));
+            let help = "`merge_domains: true` in the settings (MERGE_DOMAIN_CONFIG=true) lets several files add to one";
+            report.error_help(spot, message, help.to_owned());
+        }
         if place == self.list.len() {
-            let (look, count_denied, request_limits, usage) = (None, None, None, None);
-            let children = Vec::new();
-            self.list.push(DomainDraft { name: name.into(), look, count_denied, request_limits, usage, children });
+            let (look, count_denied, request_limits, slots, usage) = (None, None, None, None, None);
+            let (name, children) = (name.into(), Vec::new());
+            self.list.push(DomainDraft { name, look, count_denied, request_limits, slots, usage, children });
         }
         &mut self.list[place]
     }

@@ -1,6 +1,6 @@
 //! `extends`: a rule takes over what it does not say itself, and the children of the rule it names.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet, hash_map::EntryRef};
 
 use super::{
     fields::brief,
@@ -22,7 +22,11 @@ pub(super) struct Unread {
 /// Carries out every `extends` of a domain.
 pub(super) fn resolve(top: &[Child], drafts: &mut Vec<Draft>, unread: &Unread, report: &mut Report) {
     let mut names = HashMap::new();
-    index(top, drafts, &mut names, report);
+    let mut again = Vec::new();
+    index(top, drafts, &mut names, &mut again, report);
+    for draft in again {
+        drafts[draft.0].name = None;
+    }
     let states = vec![State::New; drafts.len()];
     let mut walk = Walk { names, states, drafts, unread, report };
     for child in top {
@@ -30,17 +34,31 @@ pub(super) fn resolve(top: &[Child], drafts: &mut Vec<Draft>, unread: &Unread, r
     }
 }
 
-/// Finds every name of a domain; two rules of one name are an error.
-fn index(level: &[Child], drafts: &[Draft], names: &mut HashMap<Box<str>, DraftId>, report: &mut Report) {
+/// Finds every name of a domain; two rules of one name are a slip: envoyproxy/ratelimit has no names of rules, and the
+/// second is `again` without.
+fn index(
+    level: &[Child],
+    drafts: &[Draft],
+    names: &mut HashMap<Box<str>, DraftId>,
+    again: &mut Vec<DraftId>,
+    report: &mut Report,
+) {
     for child in level {
         let draft = &drafts[child.draft.0];
-        if let Some((spot, name)) = &draft.name
-            && let Some(first) = names.insert(name.clone(), child.draft)
-        {
-            let place = report.place(drafts[first.0].spot);
-            report.error(*spot, format!("two rules of the domain are called `{}`, the first at {place}", brief(name)));
+        if let Some((spot, name)) = &draft.name {
+            match names.entry_ref(name) {
+                EntryRef::Vacant(free) => {
+                    free.insert(child.draft);
+                }
+                EntryRef::Occupied(first) => {
+                    let place = report.place(drafts[first.get().0].spot);
+                    let message = format!("two rules of the domain are called `{}`, the first at {place}", brief(name));
+                    report.slip(*spot, message, None);
+                    again.push(child.draft);
+                }
+            }
         }
-        index(&draft.children, drafts, names, report);
+        index(&draft.children, drafts, names, again, report);
     }
 }
 
@@ -171,6 +189,8 @@ impl Settings {
             ipv6_prefix: self.ipv6_prefix.or(base.ipv6_prefix),
             look: self.look.or(base.look),
             metadata: self.metadata.or(base.metadata),
+            detailed_metric: self.detailed_metric.or(base.detailed_metric),
+            value_to_metric: self.value_to_metric.or(base.value_to_metric),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::{borrow::Cow, sync::LazyLock};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::{
-    fields::{Fields, Shape, brief},
+    fields::{Fields, brief},
     rate::{self, Per, Unit, Wrong},
     report::{Report, Spot},
+    shape::{Form, Shape, key},
     suggest::{choice, did_you_mean},
     yaml::{Content, Node},
 };
@@ -18,18 +19,64 @@ use crate::{
 };
 
 pub(super) const LIMIT: Shape = Shape {
+    id: "limit",
     name: "a limit",
-    keys: &["rate", "requests", "per", "name", "algorithm", "burst", "align", "time_zone", "anchor_day", "mode"],
+    keys: &[
+        key("rate", Form::Rate, "how much in which window"),
+        key("requests", Form::Number(0, u64::MAX), "how much; 0 refuses everything"),
+        key("per", Form::Window, "the window: a unit such as `minute`, or a duration such as `30s`"),
+        key("name", Form::Text, "what headers, logs and metrics call the window; unique in its rule"),
+        key(
+            "algorithm",
+            Form::Words(&["fixed_window", "sliding_window", "token_bucket"]),
+            "how hits are counted; `fixed_window` if nothing is said",
+        ),
+        key("burst", Form::Number(1, u64::MAX), "token bucket: how much may come at once; else the count"),
+        key(
+            "align",
+            Form::Words(&["epoch", "calendar"]),
+            "fixed windows of a unit: counted from 1970-01-01, or begun with the week, the month, the year",
+        ),
+        key("time_zone", Form::Text, "whose midnight it is: an IANA name such as `Europe/Berlin`"),
+        key("anchor_day", Form::Number(1, 31), "the day on which the month starts"),
+        key("mode", Form::Words(&["enforce", "shadow"]), "`shadow`: this window refuses nobody"),
+    ],
+    needs: &[&["rate"], &["requests", "per"]],
+    exclusive: &[&["rate", "requests"], &["rate", "per"]],
     unavailable: &[],
 };
 
 pub(super) const RATE_LIMIT: Shape = Shape {
+    id: "rate_limit",
     name: "`rate_limit`",
-    keys: &["unit", "requests_per_unit", "unlimited", "name", "replaces"],
+    keys: &[
+        key(
+            "unit",
+            Form::WordsInAnyCase(&["second", "minute", "hour", "day", "week", "month", "year"]),
+            "the window; weeks begin on Thursday and months have 30 days",
+        ),
+        key("requests_per_unit", Form::Number(0, u32::MAX as u64), "how much; 0 if nothing is said"),
+        key("unlimited", Form::Boolean, "everything is let through"),
+        key("name", Form::Text, "what headers, logs, metrics and `replaces` call the limit"),
+        key(
+            "replaces",
+            Form::List(&Form::Map("replaces")),
+            "limits that are dropped from a request which this rule matches",
+        ),
+    ],
+    needs: &[&["unit"], &["unlimited"]],
+    exclusive: &[],
     unavailable: &[],
 };
 
-pub(super) const REPLACES: Shape = Shape { name: "an entry of `replaces`", keys: &["name"], unavailable: &[] };
+pub(super) const REPLACES: Shape = Shape {
+    id: "replaces",
+    name: "an entry of `replaces`",
+    keys: &[key("name", Form::Text, "the name of a limit of the domain")],
+    needs: &[&["name"]],
+    exclusive: &[],
+    unavailable: &[],
+};
 
 /// One window of a rule, checked.
 #[derive(Clone, Debug)]
@@ -320,7 +367,9 @@ fn right<T>(read: Result<T, Wrong>, spot: Spot, report: &mut Report) -> Option<T
 /// `rate_limit`: one window, as envoyproxy/ratelimit has it.
 pub(super) fn rate_limit(node: &Node<'_>, report: &mut Report) -> Option<Limits> {
     let fields = Fields::of(node, &RATE_LIMIT, report)?;
-    let name = name(&fields, report);
+    // That service takes an empty one for none.
+    let named = fields.text("name", report).is_none_or(|(_, text)| !text.is_empty());
+    let name = named.then(|| name(&fields, report)).flatten();
     let replaces = replaces(&fields, name.as_deref(), report);
     let unlimited = fields.boolean("unlimited", report).unwrap_or(false);
     let unit = classic_unit(&fields, unlimited, report);

@@ -1,13 +1,13 @@
 //! Settings, and rule files: YAML → raw → checked → compiled. The only module that knows YAML.
-
 //!
 //! | step | files |
 //! |---|---|
 //! | YAML: a tree with places | `yaml` |
-//! | raw: maps with known keys | `fields` |
+//! | raw: maps with known keys | `shape`, `fields`; for editors `schema` |
 //! | checked: one file a story | `document`, `rule`, `matching`, `limits`, `rate`, `on_exceed`, `response`, `metadata`, `usage` |
 //! | put together | `merge`, `extends` |
-//! | compiled | `build`, `warnings`; for the admin API `override_limits` |
+//! | what another service forgives | `ratelimit` |
+//! | compiled | `build`, `labels`; `warnings`, `pointless`, `unreachable`; for the admin API `override_limits` |
 
 mod build;
 mod capacity;
@@ -15,18 +15,25 @@ pub mod diagnostic;
 mod document;
 mod extends;
 mod fields;
+mod labels;
 mod limits;
 mod matching;
 mod merge;
 mod metadata;
 mod on_exceed;
 mod override_limits;
+mod pointless;
 mod rate;
+mod ratelimit;
 mod report;
 mod response;
 mod rule;
+pub mod schema;
 pub mod settings;
+mod shape;
 mod suggest;
+pub mod unchecked;
+mod unreachable;
 mod usage;
 mod warnings;
 mod yaml;
@@ -40,18 +47,19 @@ use std::{
 pub use diagnostic::Diagnostic;
 use document::Domains;
 use extends::Unread;
-use fields::Shape;
 use matching::Lists;
 pub use override_limits::{duration, override_limits};
 use report::{Report, Spot};
 use response::Looks;
 use rule::{Draft, Reading};
-use settings::Settings;
+use settings::{Compat, Settings};
+use shape::Shape;
 
 use crate::{
     bounds::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX},
-    render::{Response, usage_page::UsagePages},
+    render::{Response, headers::HeaderNames, usage_page::UsagePages},
     rules::Rules,
+    telemetry::compat::label::RuleLabels,
 };
 
 /// Every kind of map in a rule file, so that a key in the wrong one can be sent to the right one.
@@ -80,19 +88,64 @@ pub struct RuleFile {
 }
 
 /// What the settings say about every domain.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that people turn")]
 pub struct DomainDefaults {
     pub count_denied: bool,
+    /// Whose slips are forgiven, as it forgives them.
+    pub compat: Compat,
+    /// Several files may add to one domain.
+    pub merge_domains: bool,
+    pub shadow_mode: bool,
+    pub quota_mode: bool,
+    pub request_metadata: bool,
+    /// The profile of what names none.
+    pub headers: String,
+    /// Of the profile `envoyproxy`, wherever it is named.
+    pub header_names: Arc<HeaderNames>,
     /// Usage pages can be read from beyond this machine, and whoever asks names whom he likes.
     pub open_usage_pages: bool,
     /// The largest number that the store counts exactly; None: all of them.
     pub count_max: Option<u64>,
+    /// Whether rules are to have labels of metrics by the names of envoyproxy/ratelimit.
+    pub compat_metrics: bool,
 }
 
 impl DomainDefaults {
     pub fn of(settings: &Settings) -> Self {
         let open_usage_pages = settings.usage_secret_file.is_none() && !settings.http_is_local();
-        Self { count_denied: settings.count_denied, open_usage_pages, count_max: settings.store.count_max() }
+        Self {
+            count_denied: settings.count_denied,
+            compat: settings.compat,
+            merge_domains: settings.merge_domains,
+            shadow_mode: settings.shadow_mode,
+            quota_mode: settings.quota_mode,
+            request_metadata: settings.request_metadata,
+            headers: settings.headers.clone(),
+            header_names: Arc::new(settings.header_names.clone()),
+            open_usage_pages,
+            count_max: settings.store.count_max(),
+            compat_metrics: settings.compat_metrics,
+        }
+    }
+}
+
+/// Those of the settings where nobody says anything.
+impl Default for DomainDefaults {
+    fn default() -> Self {
+        Self {
+            count_denied: false,
+            compat: Compat::None,
+            merge_domains: true,
+            shadow_mode: false,
+            quota_mode: false,
+            request_metadata: false,
+            headers: "none".to_owned(),
+            header_names: Arc::default(),
+            open_usage_pages: false,
+            count_max: None,
+            compat_metrics: false,
+        }
     }
 }
 
@@ -103,6 +156,8 @@ pub struct Compiled {
     /// What [`Rule::response`](crate::rules::Rule::response) points into.
     pub responses: Vec<Response>,
     pub usage_pages: UsagePages,
+    /// By [`Rule::id`](crate::rules::Rule::id); empty unless [asked for](DomainDefaults::compat_metrics).
+    pub labels: Vec<RuleLabels>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -118,11 +173,11 @@ pub fn compile(
     defaults: DomainDefaults,
     read_list: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut report = Report::default();
-    let mut looks = Looks::default();
+    let mut report = Report::new(defaults.compat);
+    let mut looks = Looks::new(Arc::clone(&defaults.header_names));
     let mut drafts: Vec<Draft> = Vec::new();
     let mut unread = Unread::default();
-    let mut domains = Domains::default();
+    let mut domains = Domains::new(defaults.merge_domains);
     let mut count = 0;
     for (index, file) in files.iter().enumerate() {
         let number = report.add_file(Arc::clone(&file.name));
@@ -149,16 +204,17 @@ pub fn compile(
         merge::equal_parents(&mut domain.children, &mut drafts);
         extends::resolve(&domain.children, &mut drafts, &unread, &mut report);
     }
+    let open_usage_pages = defaults.open_usage_pages;
     let mut build = build::Build::new(&drafts, &mut looks, &mut report, defaults);
     for domain in &domains.list {
         build.domain(domain);
     }
-    let rules = build.rules;
-    let usage_pages = usage::pages(&mut domains.list, &drafts, defaults, &mut report);
+    let (rules, labels) = (build.rules, build.labels);
+    let usage_pages = usage::pages(&mut domains.list, &drafts, open_usage_pages, &mut report);
     if report.failed() {
         return Err(report.finish());
     }
-    Ok(Compiled { rules, responses: looks.compiled, usage_pages, warnings: report.finish() })
+    Ok(Compiled { rules, responses: looks.compiled, usage_pages, labels, warnings: report.finish() })
 }
 
 fn fits(index: usize, file: &RuleFile) -> Result<(), String> {

@@ -1,9 +1,10 @@
 //! `on_exceed`: the block that a refusal starts.
 
 use super::{
-    fields::{Fields, Shape, brief},
+    fields::{Fields, brief},
     rate::{self, Per},
     report::{Report, Spot},
+    shape::{Form, Shape, key},
     suggest::quoted,
 };
 use crate::{
@@ -12,7 +13,17 @@ use crate::{
     units::Nanos,
 };
 
-pub(super) const ON_EXCEED: Shape = Shape { name: "`on_exceed`", keys: &["block_for", "block"], unavailable: &[] };
+pub(super) const ON_EXCEED: Shape = Shape {
+    id: "on_exceed",
+    name: "`on_exceed`",
+    keys: &[
+        key("block_for", Form::Duration, "how long the block lasts"),
+        key("block", Form::Text, "the key of the level up to which descriptors are blocked; else the whole descriptor"),
+    ],
+    needs: &[&["block_for"]],
+    exclusive: &[],
+    unavailable: &[],
+};
 
 /// What `on_exceed` says. Which level `block` means is known only where the rule stands: `extends` may carry it to
 /// another place.

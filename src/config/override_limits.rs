@@ -1,10 +1,12 @@
 //! What orders say in the rule language: limits and lengths of time.
 
 use super::{
-    fields::{Fields, Shape},
+    fields::Fields,
     limits::{Limits, limits},
     rate::{self, Per},
     report::Report,
+    rule::LIMITS,
+    shape::Shape,
     yaml,
 };
 use crate::{
@@ -12,7 +14,8 @@ use crate::{
     units::Nanos,
 };
 
-const OVERRIDE: Shape = Shape { name: "an override", keys: &["limits"], unavailable: &[] };
+const OVERRIDE: Shape =
+    Shape { id: "override", name: "an override", keys: &[LIMITS], needs: &[], exclusive: &[], unavailable: &[] };
 
 /// Reads `{"limits": [...]}`, which may be JSON or any other YAML; the list is that of a rule.
 ///

@@ -43,6 +43,30 @@ impl Wrong {
 
 const DAY: u64 = 86_400;
 
+/// What units are called.
+const UNITS: [(&str, Unit); 20] = [
+    ("second", Unit::Second),
+    ("seconds", Unit::Second),
+    ("sec", Unit::Second),
+    ("s", Unit::Second),
+    ("minute", Unit::Minute),
+    ("minutes", Unit::Minute),
+    ("min", Unit::Minute),
+    ("hour", Unit::Hour),
+    ("hours", Unit::Hour),
+    ("h", Unit::Hour),
+    ("day", Unit::Day),
+    ("days", Unit::Day),
+    ("d", Unit::Day),
+    ("week", Unit::Week),
+    ("weeks", Unit::Week),
+    ("w", Unit::Week),
+    ("month", Unit::Month),
+    ("months", Unit::Month),
+    ("year", Unit::Year),
+    ("years", Unit::Year),
+];
+
 impl Unit {
     pub(super) const ALL: [Self; 7] =
         [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
@@ -74,16 +98,12 @@ impl Unit {
 
     /// The unit that a rate names: `minute`, `minutes`, `min`, …
     fn named(text: &str) -> Option<Self> {
-        Some(match text {
-            "s" | "sec" | "second" | "seconds" => Self::Second,
-            "min" | "minute" | "minutes" => Self::Minute,
-            "h" | "hour" | "hours" => Self::Hour,
-            "d" | "day" | "days" => Self::Day,
-            "w" | "week" | "weeks" => Self::Week,
-            "month" | "months" => Self::Month,
-            "year" | "years" => Self::Year,
-            _ => return None,
-        })
+        UNITS.iter().find(|(name, _)| *name == text).map(|(_, unit)| *unit)
+    }
+
+    /// Only the calendar says how long a month is: so many of them are no length.
+    const fn has_length(self) -> bool {
+        !matches!(self, Self::Month | Self::Year)
     }
 }
 
@@ -138,7 +158,7 @@ pub(super) fn per(text: &str) -> Result<Per, Wrong> {
     let millis = match (suffix, Unit::named(suffix)) {
         ("ms", _) => 1,
         ("m", _) => 60_000,
-        (_, Some(unit @ (Unit::Month | Unit::Year))) => {
+        (_, Some(unit)) if !unit.has_length() => {
             let days = if unit == Unit::Month { 30 } else { 365 };
             let days = digits.parse::<u64>().unwrap_or(1).saturating_mul(days);
             let message = format!("the window `{shown}` has no fixed length");
@@ -163,6 +183,30 @@ pub(super) fn per(text: &str) -> Result<Per, Wrong> {
     }
 }
 
+/// [`rate`] as a regular expression: what it takes, but for the sizes of numbers.
+pub(super) fn rate_pattern() -> String {
+    format!(r"^\s*[0-9_]*[0-9][0-9_]*\s*/\s*({}|{})\s*$", names(|_| true), lengths())
+}
+
+/// [`per`] in the same way.
+pub(super) fn window_pattern() -> String {
+    format!("^({}|{})$", names(|_| true), lengths())
+}
+
+/// A duration in the same way.
+pub(super) fn duration_pattern() -> String {
+    format!("^{}$", lengths())
+}
+
+fn lengths() -> String {
+    format!("[0-9]+(ms|m|{})", names(Unit::has_length))
+}
+
+fn names(which: impl Fn(Unit) -> bool) -> String {
+    let names = UNITS.iter().filter(|(_, unit)| which(*unit)).map(|(name, _)| *name);
+    names.collect::<Vec<_>>().join("|")
+}
+
 fn unknown(text: &str, unit: &str) -> Wrong {
     const UNITS: [&str; 10] = ["second", "minute", "hour", "day", "week", "month", "year", "sec", "min", "ms"];
     let help = if unit == "m" {
@@ -180,7 +224,25 @@ fn unknown(text: &str, unit: &str) -> Wrong {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn the_patterns_take_what_is_read(
+            text in "[0-9_ ]{0,3}/?[ ]?[0-9]{0,2}(sec|second|s|min|m|ms|h|hours|d|weeks|w|months?|years?|x)?[ ]?",
+        ) {
+            let matches = |pattern: String| Regex::new(&pattern).unwrap().is_match(&text);
+            // Sizes are beyond a pattern: a window of 0 s is said to be too short.
+            let sized = |wrong: &Wrong| wrong.message.contains("r than ");
+            prop_assert_eq!(matches(rate_pattern()), rate(&text).map_or_else(|wrong| sized(&wrong), |_| true));
+            prop_assert_eq!(matches(window_pattern()), per(&text).map_or_else(|wrong| sized(&wrong), |_| true));
+            let duration = matches!(per(&text), Ok(Per::Length(_))) || per(&text).is_err_and(|wrong| sized(&wrong));
+            prop_assert_eq!(matches(duration_pattern()), duration);
+        }
+    }
 
     #[test]
     fn rates_are_a_count_and_a_window() {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Severity};
+use super::{
+    diagnostic::{Diagnostic, Severity},
+    settings::Compat,
+};
 use crate::bounds::DIAGNOSTICS_MAX;
 
 /// A place in one of the files.
@@ -19,6 +22,7 @@ pub(super) struct Spot {
 /// The diagnostics of one load.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    compat: Compat,
     files: Vec<Arc<str>>,
     found: Vec<(Spot, Severity, String, Option<String>)>,
     /// What was found beyond [`DIAGNOSTICS_MAX`].
@@ -27,6 +31,21 @@ pub(super) struct Report {
 }
 
 impl Report {
+    pub(super) fn new(compat: Compat) -> Self {
+        Self { compat, ..Self::default() }
+    }
+
+    /// Whether files are read as envoyproxy/ratelimit reads them.
+    pub(super) fn forgives(&self) -> bool {
+        self.compat == Compat::Ratelimit
+    }
+
+    /// What envoyproxy/ratelimit passes over: an error, but a warning in its place.
+    pub(super) fn slip(&mut self, spot: Spot, message: impl Into<String>, help: impl Into<Option<String>>) {
+        let severity = if self.forgives() { Severity::Warning } else { Severity::Error };
+        self.add(spot, severity, message.into(), help.into());
+    }
+
     /// The number by which [`Spot`]s name a file.
     pub(super) fn add_file(&mut self, name: Arc<str>) -> u32 {
         self.files.push(name);

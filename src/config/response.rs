@@ -1,12 +1,15 @@
 //! `response`: how answers look. Texts that are equal are checked once and share one entry.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use hashbrown::HashMap;
 
 use super::{
-    fields::{Fields, Shape, brief},
+    DomainDefaults,
+    fields::{Fields, brief},
     report::{Report, Spot},
+    settings::Compat,
+    shape::{Form, Shape, key},
     suggest::choice,
     yaml::{Content, Node},
 };
@@ -16,7 +19,7 @@ use crate::{
         body::Body,
         content_type::ContentType,
         headers::{
-            Headers,
+            HeaderNames, Headers,
             list::{Header, List, On, check_name},
         },
         rehearse,
@@ -24,10 +27,49 @@ use crate::{
     rules::{Expose, Report as Reported},
 };
 
-pub(super) const RESPONSE: Shape =
-    Shape { name: "`response`", keys: &["headers", "expose", "report", "retry_after", "body"], unavailable: &[] };
-pub(super) const HEADER: Shape = Shape { name: "a header", keys: &["name", "value", "on"], unavailable: &[] };
-pub(super) const BODY: Shape = Shape { name: "`body`", keys: &["content_type", "template"], unavailable: &[] };
+pub(super) const RESPONSE: Shape = Shape {
+    id: "response",
+    name: "`response`",
+    keys: &[
+        key(
+            "headers",
+            Form::Either(&[Form::Words(&Headers::NAMES), Form::List(&Form::Map("header"))]),
+            "a profile, or a list of headers",
+        ),
+        key("expose", Form::Words(&["always", "on_deny", "never"]), "when the client sees figures"),
+        key("report", Form::Words(&["nearest", "first"]), "which window an accepted request tells of"),
+        key("retry_after", Form::Boolean, "whether refusals carry `Retry-After`; they do if nothing is said"),
+        key("body", Form::Either(&[Form::Words(&["none", "problem+json"]), Form::Map("body")]), "the body of refusals"),
+    ],
+    needs: &[],
+    exclusive: &[],
+    unavailable: &[],
+};
+
+pub(super) const HEADER: Shape = Shape {
+    id: "header",
+    name: "a header",
+    keys: &[
+        key("name", Form::Text, "the header's name"),
+        key("value", Form::Text, "a template; an empty value sends nothing"),
+        key("on", Form::Words(&["always", "deny"]), "on which answers it is sent"),
+    ],
+    needs: &[&["name", "value"]],
+    exclusive: &[],
+    unavailable: &[],
+};
+
+pub(super) const BODY: Shape = Shape {
+    id: "body",
+    name: "`body`",
+    keys: &[
+        key("content_type", Form::Text, "what it is, and how values are escaped in it"),
+        key("template", Form::Text, "the text, with `{{ variables }}`"),
+    ],
+    needs: &[&["content_type", "template"]],
+    exclusive: &[],
+    unavailable: &[],
+};
 
 /// The keys of a `response` that are set; the others come from further up, one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +96,10 @@ impl Look {
 }
 
 /// All headers and bodies of a load, each once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Looks {
+    /// Of the profile `envoyproxy`.
+    names: Arc<HeaderNames>,
     headers: Numbered<HeadersText>,
     bodies: Numbered<BodyText>,
     responses: HashMap<(Option<u32>, Option<u32>, bool), u32>,
@@ -76,6 +120,19 @@ enum BodyText {
 }
 
 impl Looks {
+    pub(super) fn new(names: Arc<HeaderNames>) -> Self {
+        let (headers, bodies) = (Numbered::default(), Numbered::default());
+        Self { names, headers, bodies, responses: HashMap::new(), compiled: Vec::new() }
+    }
+
+    /// What the settings say of domains that say nothing.
+    pub(super) fn default_look(&mut self, defaults: &DomainDefaults, count_denied: bool) -> Look {
+        let headers = Some(self.headers.number(HeadersText::Profile(defaults.headers.clone())).0);
+        // Where answers are envoyproxy/ratelimit's to the letter, they have no header of ours.
+        let to_the_letter = defaults.compat == Compat::Ratelimit && count_denied;
+        Look { headers, retry_after: to_the_letter.then_some(false), ..Look::default() }
+    }
+
     /// The place of the response that `look` describes in [`compiled`](Self::compiled).
     pub(super) fn response(&mut self, look: Look) -> u32 {
         let retry_after = look.retry_after.unwrap_or(true);
@@ -84,7 +141,8 @@ impl Looks {
             return *response;
         }
         // What does not compile has been reported when it was read.
-        let headers = look.headers.and_then(|number| self.headers.get(number).compile().ok()).unwrap_or_default();
+        let headers =
+            look.headers.and_then(|number| self.headers.get(number).compile(&self.names).ok()).unwrap_or_default();
         let body = look.body.and_then(|number| self.bodies.get(number).compile().ok()).unwrap_or_default();
         let place = u32::try_from(self.compiled.len()).unwrap_or(u32::MAX);
         self.compiled.push(Response { headers, retry_after, body });
@@ -111,7 +169,7 @@ impl Looks {
     fn read_headers(&mut self, node: &Node<'_>, report: &mut Report) -> Option<u32> {
         let text = match &node.content {
             Content::Scalar(profile) => {
-                if Headers::named(&profile.text).is_none() {
+                if Headers::named(&profile.text, &self.names).is_none() {
                     let message = format!("there are no headers `{}`", brief(&profile.text));
                     report.error_help(node.spot, message, choice(&profile.text, &Headers::NAMES));
                     return None;
@@ -129,7 +187,7 @@ impl Looks {
             }
         };
         let (number, new) = self.headers.number(text);
-        if let (true, Err(fault)) = (new, self.headers.get(number).compile()) {
+        if let (true, Err(fault)) = (new, self.headers.get(number).compile(&self.names)) {
             fault_at(node.spot, fault, report);
         }
         Some(number)
@@ -150,7 +208,7 @@ impl Looks {
             return Some(self.bodies.number(text).0);
         }
         let fields = Fields::of(node, &BODY, report)?;
-        for missing in BODY.keys.iter().filter(|key| fields.node(key).is_none()) {
+        for missing in BODY.names().filter(|key| fields.node(key).is_none()) {
             report.error(fields.spot, format!("`body` has no `{missing}`"));
         }
         let content_type = fields.text("content_type", report);
@@ -214,9 +272,9 @@ pub(super) fn fault_at(spot: Spot, fault: Fault, report: &mut Report) {
 }
 
 impl HeadersText {
-    fn compile(&self) -> Result<Headers, Fault> {
+    fn compile(&self, names: &Arc<HeaderNames>) -> Result<Headers, Fault> {
         match self {
-            Self::Profile(name) => Ok(Headers::named(name).unwrap_or_default()),
+            Self::Profile(name) => Ok(Headers::named(name, names).unwrap_or_default()),
             Self::List(headers) => {
                 let headers: Result<Vec<_>, _> = headers.iter().map(compile_header).collect();
                 Ok(Headers::List(List::new(headers?)?))

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{
     extends::Unread,
-    fields::{Fields, Shape, brief},
+    fields::{Fields, brief},
     limits::{self, Limits},
     matching::{self, Kind, Lists, Matching},
     metadata,
     on_exceed::{self, OnExceed},
     report::{Report, Spot},
     response::{Look, Looks},
+    shape::{Form, Key, Shape, key},
     yaml::Node,
 };
 use crate::{
@@ -19,37 +20,74 @@ use crate::{
 };
 
 pub(super) const RULE: Shape = Shape {
+    id: "rule",
     name: "a rule",
     keys: &[
-        "key",
-        "value",
-        "values",
-        "values_file",
-        "cidr",
-        "cidr_file",
-        "path",
-        "regex",
-        "limits",
-        "rate_limit",
-        "descriptors",
-        "name",
-        "extends",
-        "exempt",
-        "deny",
-        "count",
-        "share_threshold",
-        "ipv6_prefix",
-        "mode",
-        "shadow_mode",
-        "quota_mode",
-        "overdraw",
-        "on_exceed",
-        "on_store_error",
-        "response",
-        "metadata",
+        key("key", Form::Text, "the key of a descriptor's entry"),
+        key("value", Form::Text, "it matches this value; each `*` stands for any text"),
+        key("values", Form::TEXTS, "it matches each of these values"),
+        key("values_file", Form::Text, "the same from a file beside this one, a line each"),
+        key("cidr", Form::TEXTS, "it matches addresses in these networks"),
+        key("cidr_file", Form::Text, "the same from a file beside this one, a line each; `#` begins a comment"),
+        key("path", Form::Text, "it matches paths: `{name}` is one segment, a last `{*rest}` whatever follows"),
+        key("regex", Form::Text, "it matches values of which all is this regular expression"),
+        LIMITS,
+        key("rate_limit", Form::Map("rate_limit"), "one limit in the form of envoyproxy/ratelimit"),
+        key("descriptors", Form::List(&Form::Map("rule")), "the rules of the next level"),
+        key("name", Form::Text, "what operators see; unique in the domain"),
+        key(
+            "extends",
+            Form::Text,
+            "the name of a rule: its children and every key that is not set here are taken over",
+        ),
+        key("exempt", Form::Boolean, "the whole request is let through and nothing is counted"),
+        key("deny", Form::Boolean, "the request is refused, without a counter"),
+        key("count", Form::Words(&["each", "shared"]), "whether each value has a counter, or all of them one"),
+        key(
+            "share_threshold",
+            Form::Boolean,
+            "envoyproxy/ratelimit's name for `count: shared`, beside a `value` with `*`",
+        ),
+        key("ipv6_prefix", Form::Number(0, IPV6_BITS), "how many bits of an IPv6 address name its counter"),
+        key(
+            "mode",
+            Form::Words(&["enforce", "shadow", "quota"]),
+            "`shadow`: counts and refuses nobody; `quota`: of all quota rules one with room is enough",
+        ),
+        key("shadow_mode", Form::Boolean, "envoyproxy/ratelimit's name for `mode: shadow`"),
+        key("quota_mode", Form::Boolean, "envoyproxy/ratelimit's name for `mode: quota`"),
+        key("overdraw", Form::Boolean, "hits are charged in full, and refused only if nothing was left before"),
+        key("on_exceed", Form::Map("on_exceed"), "the block that a refusal starts"),
+        key(
+            "on_store_error",
+            Form::Words(&["local", "allow", "deny"]),
+            "what becomes of the limits while the store is away",
+        ),
+        key("response", Form::Map("response"), "how answers look"),
+        key("metadata", Form::AnyMap, "handed on to access logs and other filters as it is"),
+        key("detailed_metric", Form::Boolean, "the labels of `compat_metrics` show the values of all levels"),
+        key("value_to_metric", Form::Boolean, "the labels of `compat_metrics` show the value of this level"),
     ],
-    unavailable: &["detailed_metric", "value_to_metric"],
+    needs: &[&["key"]],
+    exclusive: &[
+        &matching::KEYS,
+        &["limits", "rate_limit"],
+        &["mode", "shadow_mode"],
+        &["mode", "quota_mode"],
+        &["count", "share_threshold"],
+    ],
+    unavailable: &[],
 };
+
+/// Overrides have the same.
+pub(super) const LIMITS: Key = key(
+    "limits",
+    Form::List(&Form::Either(&[Form::Rate, Form::Map("limit")])),
+    "the windows, decided together; `COUNT/WINDOW` each, or a map",
+);
+
+/// The bits of an IPv6 address.
+const IPV6_BITS: u64 = 128;
 
 /// One rule, checked, as its author wrote it.
 #[derive(Clone, Debug)]
@@ -78,6 +116,8 @@ pub(super) struct Settings {
     pub ipv6_prefix: Option<u8>,
     pub look: Look,
     pub metadata: Option<Arc<Value>>,
+    pub detailed_metric: Option<bool>,
+    pub value_to_metric: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -141,7 +181,7 @@ pub(super) fn rules(of: &Fields<'_, '_>, depth: usize, reading: &mut Reading<'_>
 
 fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut Report) -> Option<Draft> {
     let fields = Fields::of(node, &RULE, report)?;
-    let key = key(&fields, report);
+    let key = key_of(&fields, report);
     let matching = matching::matching(&fields, &mut reading.lists, report);
     *reading.count += matching.as_ref().map_or(1, |matching| matching.matchers.len());
     if *reading.count > RULES_MAX {
@@ -160,12 +200,14 @@ fn rule(node: &Node<'_>, depth: usize, reading: &mut Reading<'_>, report: &mut R
         ipv6_prefix: ipv6_prefix(&fields, key, matching.as_ref(), report),
         look: reading.looks.read(&fields, report),
         metadata: fields.node("metadata").and_then(|node| metadata::value(node, report)).map(Arc::new),
+        detailed_metric: fields.boolean("detailed_metric", report),
+        value_to_metric: fields.boolean("value_to_metric", report),
     };
     unheeded(&fields, &settings, report);
     if extends.is_none() && !matches!(settings.action, Some(Act::Limits(_))) {
         needs_limits(&fields, &settings, report);
     }
-    let bare = RULE.keys.iter().all(|key| is_place(key) || fields.node(key).is_none());
+    let bare = RULE.names().all(|key| is_place(key) || fields.node(key).is_none());
     // Children are read even where the rule itself is wrong: their errors are wanted, too.
     let children = rules(&fields, depth + 1, reading, report);
     let (Some(key), Some(matching)) = (key, matching) else {
@@ -181,7 +223,7 @@ fn is_place(key: &str) -> bool {
     matches!(key, "key" | "descriptors") || matching::KEYS.contains(&key)
 }
 
-fn key<'n>(fields: &Fields<'n, '_>, report: &mut Report) -> Option<&'n str> {
+fn key_of<'n>(fields: &Fields<'n, '_>, report: &mut Report) -> Option<&'n str> {
     let Some((spot, key)) = fields.text("key", report) else {
         if fields.node("key").is_none() {
             report.error(fields.spot, "the rule has no `key`");
@@ -240,7 +282,12 @@ fn mode(fields: &Fields<'_, '_>, report: &mut Report) -> Option<Mode> {
     match (fields.node("mode").is_some(), shadow, quota) {
         (true, Some(_), _) => conflict(report, "mode", "shadow_mode"),
         (true, _, Some(_)) => conflict(report, "mode", "quota_mode"),
-        (_, Some(true), Some(true)) => conflict(report, "shadow_mode", "quota_mode"),
+        // There the quota is asked for no more than any limit in shadow.
+        (_, Some(true), Some(true)) => {
+            let spot = fields.key_spot("quota_mode").unwrap_or(fields.spot);
+            let help = "delete `quota_mode`: what is in shadow refuses nobody".to_owned();
+            report.slip(spot, "`shadow_mode` and `quota_mode` exclude each other", help);
+        }
         _ => {}
     }
     match (mode, shadow, quota) {
@@ -306,9 +353,7 @@ fn ipv6_prefix(
     matching: Option<&Matching>,
     report: &mut Report,
 ) -> Option<u8> {
-    /// The bits of an IPv6 address.
-    const BITS: u64 = 128;
-    let prefix = fields.number("ipv6_prefix", 0..=BITS, report)?;
+    let prefix = fields.number("ipv6_prefix", 0..=IPV6_BITS, report)?;
     let addresses = key == Some(ADDRESS_KEY) || matching.is_some_and(|matching| matching.kind == Kind::Networks);
     if let (false, Some(spot)) = (addresses, fields.key_spot("ipv6_prefix")) {
         let message = format!("`ipv6_prefix` is for addresses: the key `{ADDRESS_KEY}`, or a `cidr`");

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use super::{
-    DomainDefaults,
     document::DomainDraft,
-    fields::{Fields, Shape, brief},
+    fields::{Fields, brief},
     limits::OneLimit,
     report::{Report, Spot},
     response::fault_at,
     rule::{ADDRESS_KEY, Act, Child, Draft},
+    shape::{Form, Shape, key},
     suggest::{did_you_mean, quoted},
     yaml::{Content, Node},
 };
@@ -26,9 +26,35 @@ use crate::{
     rules::Matcher,
 };
 
-pub(super) const USAGE: Shape = Shape { name: "`usage`", keys: &["path", "descriptors", "template"], unavailable: &[] };
-pub(super) const ENTRY: Shape =
-    Shape { name: "an entry of `usage`", keys: &["key", "header", "value"], unavailable: &[] };
+pub(super) const USAGE: Shape = Shape {
+    id: "usage",
+    name: "`usage`",
+    keys: &[
+        key("path", Form::Text, "the path of the page, such as `/rate-limit`"),
+        key(
+            "descriptors",
+            Form::ListNotEmpty(&Form::ListNotEmpty(&Form::Map("entry"))),
+            "whose windows: each a list of entries",
+        ),
+        key("template", Form::Text, "the page, in JSON, with `{{ variables }}`"),
+    ],
+    needs: &[&["path", "descriptors"]],
+    exclusive: &[],
+    unavailable: &[],
+};
+
+pub(super) const ENTRY: Shape = Shape {
+    id: "entry",
+    name: "an entry of `usage`",
+    keys: &[
+        key("key", Form::Text, "the key of the descriptor's entry"),
+        key("header", Form::Text, "its value is that of this header of the request, one that Envoy overwrites"),
+        key("value", Form::Text, "its value is always this one"),
+    ],
+    needs: &[&["key", "header"], &["key", "value"]],
+    exclusive: &[&["header", "value"]],
+    unavailable: &[],
+};
 
 /// A page as its author wrote it, checked as far as that goes without the rules.
 #[derive(Debug)]
@@ -59,7 +85,7 @@ pub(super) fn read(of: &Fields<'_, '_>, report: &mut Report) -> Option<UsageDraf
 pub(super) fn pages(
     domains: &mut [DomainDraft],
     drafts: &[Draft],
-    defaults: DomainDefaults,
+    open_usage_pages: bool,
     report: &mut Report,
 ) -> UsagePages {
     let mut pages = UsagePages::new();
@@ -71,7 +97,7 @@ pub(super) fn pages(
             let place = report.place(first);
             report.error(path_spot, format!("the path `{}` is given twice, first at {place}", brief(&path)));
         }
-        if defaults.open_usage_pages {
+        if open_usage_pages {
             let message = "this page can be read from beyond this machine, by clients who name whom they like";
             let help = "set `usage_secret_file`, or let `http` listen on loopback".to_owned();
             report.warning(spot, message, help);

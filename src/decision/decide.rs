@@ -27,7 +27,8 @@ pub fn decide<'p>(
     let outcomes: SmallVec<[Outcome; 4]> = (0..found.len()).map(|descriptor| case.outcome(descriptor)).collect();
     let statuses = outcomes.iter().enumerate().map(|(descriptor, outcome)| case.status(descriptor, outcome)).collect();
     let answer = case.answer(&outcomes);
-    Decision { now, domain, refused: verdicts.refused, statuses, answer }
+    let refused = verdicts.refused && !domain.is_some_and(|domain| domain.shadow);
+    Decision { now, domain, refused, statuses, answer }
 }
 
 /// Everything that is known about one request.
@@ -72,6 +73,10 @@ impl<'p> Case<'_, 'p> {
     fn charges(&self, descriptor: usize) -> impl Iterator<Item = usize> + Clone + use<'p> {
         let range = &self.plan.of_descriptor[descriptor];
         range.start as usize..range.end as usize
+    }
+
+    fn is_quota(&self, descriptor: usize) -> bool {
+        self.charges(descriptor).any(|index| self.role(index) == Role::Quota)
     }
 
     fn each_alone(&self) -> bool {
@@ -144,6 +149,10 @@ impl<'p> Case<'_, 'p> {
             figure: outcome.reported.map(|index| self.reported_figure(index, outcome)),
             exposed: self.rule(descriptor).is_none_or(|rule| rule.expose != Expose::Never),
             unlimited: unlimited && !self.plan.exempt && !outcome.refused,
+            quota: self.is_quota(descriptor),
+            met: matched
+                .filter(|matched| !matched.limited_by_request && !self.plan.of_descriptor[descriptor].is_empty())
+                .map(|matched| matched.rule),
         }
     }
 
@@ -208,9 +217,10 @@ impl<'p> Case<'_, 'p> {
     /// back where others do not.
     fn answering(&self, outcomes: &[Outcome]) -> Option<usize> {
         let hidden = |descriptor: usize| self.rule(descriptor).is_some_and(|rule| rule.expose == Expose::Never);
-        let quota = |descriptor: usize| self.charges(descriptor).any(|index| self.role(index) == Role::Quota);
+        let quota = |descriptor: usize| self.is_quota(descriptor);
         // While one quota descriptor has room, those without do not refuse the request.
-        let quota_room = (0..outcomes.len()).any(|descriptor| quota(descriptor) && !outcomes[descriptor].refused);
+        let quota_room = self.plan.charges.quota_met
+            || (0..outcomes.len()).any(|descriptor| quota(descriptor) && !outcomes[descriptor].refused);
         let speaks = |descriptor: usize| {
             let outcome = &outcomes[descriptor];
             if self.verdicts.refused {
@@ -273,7 +283,8 @@ impl<'p> Case<'_, 'p> {
     fn wait(&self) -> Wait {
         let all = || (0..self.plan.charges.list.len()).map(|index| (self.role(index), self.verdict(index).wait));
         let enforced = all().filter(|(role, _)| matches!(role, Role::Enforced | Role::Overdraw)).map(|(_, wait)| wait);
-        let quota = (0..self.found.len()).filter_map(|descriptor| {
+        let quotas = if self.plan.charges.quota_met { 0 } else { self.found.len() };
+        let quota = (0..quotas).filter_map(|descriptor| {
             let waits = self.charges(descriptor).filter(|&index| self.role(index) == Role::Quota);
             waits.map(|index| self.verdict(index).wait).max()
         });

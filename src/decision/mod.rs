@@ -21,6 +21,7 @@ pub struct Decision<'p> {
     pub now: Timestamp,
     /// None where no rule file names the request's domain.
     pub domain: Option<&'p Domain>,
+    /// Never where all the domain is in shadow, whatever became of its descriptors.
     pub refused: bool,
     /// One a descriptor, in order.
     pub statuses: SmallVec<[Status<'p>; 4]>,
@@ -30,6 +31,7 @@ pub struct Decision<'p> {
 
 /// What became of one descriptor.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that some reader asks for")]
 pub struct Status<'p> {
     pub refused: bool,
     /// The window it reports, where there is one.
@@ -38,6 +40,10 @@ pub struct Status<'p> {
     pub exposed: bool,
     /// `unlimited: true`: remaining is 4294967295 and there is no figure.
     pub unlimited: bool,
+    /// What it met are quotas, which refuse the request only together.
+    pub quota: bool,
+    /// The rule whose own limits it met.
+    pub met: Option<&'p Rule>,
 }
 
 /// One window in the figures that people are told.

@@ -36,6 +36,7 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
     plan.exempt = matched(Action::Exempt);
     plan.charges.denied = !plan.exempt && matched(Action::Deny);
     let replaced = replaced(found);
+    let all_quota = domain.is_some_and(|domain| domain.all_quota);
 
     for (index, (descriptor, found)) in (0..).zip(request.descriptors.iter().zip(found)) {
         let first = plan.count();
@@ -52,7 +53,7 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
                         key: CounterKey(counter_name(matched.key, limit.salt)),
                         limit: &limit.limit,
                         ask: request.ask_of(descriptor),
-                        role: role(matched, limit),
+                        role: role(matched, limit, all_quota),
                         descriptor: index,
                         group: matched.numbers.at(place),
                     });
@@ -61,6 +62,7 @@ pub fn plan<'p>(domain: Option<&'p Domain>, request: &Request<'_>, found: &'p [F
             }
         }
         let end = plan.count();
+        plan.charges.quota_met |= all_quota && plan.is_quota_met(first..end, found);
         plan.of_descriptor.push(first..end);
     }
     plan
@@ -108,6 +110,13 @@ impl<'p> Plan<'p> {
         }
     }
 
+    /// Whether nothing of a descriptor can refuse it. `unlimited` takes no part, as with envoyproxy/ratelimit.
+    fn is_quota_met(&self, charges: Range<u32>, found: &Found<'_>) -> bool {
+        let unlimited = found.matched.as_ref().is_some_and(|matched| acts(matched, Action::Unlimited));
+        let charges = &self.charges.list[charges.start as usize..charges.end as usize];
+        !unlimited && charges.iter().all(|charge| charge.role == Role::Shadow)
+    }
+
     fn count(&self) -> u32 {
         u32::try_from(self.limits.len()).unwrap_or(u32::MAX)
     }
@@ -119,11 +128,11 @@ pub(super) fn acts(matched: &Match<'_>, action: Action) -> bool {
     matched.rule.action == action && (action == Action::Exempt || !matched.limited_by_request)
 }
 
-fn role(matched: &Match<'_>, limit: &RuleLimit) -> Role {
+fn role(matched: &Match<'_>, limit: &RuleLimit, all_quota: bool) -> Role {
     if limit.shadow {
         Role::Shadow
     } else if matched.limited_by_request {
-        Role::Enforced
+        if all_quota { Role::Quota } else { Role::Enforced }
     } else if matched.rule.overdraw {
         Role::Overdraw
     } else if matched.rule.mode == Mode::Quota {

@@ -13,6 +13,8 @@ use super::{
     core::{Core, Dealt, Place},
     deal::{Load, deal, overburdened},
     events::{Events, TurnedAway},
+    handshakes::Handshakes,
+    tls::Tls,
     wire::Accepted,
 };
 use crate::bounds::{ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN};
@@ -29,16 +31,19 @@ where
     S: Source,
     E: Events,
 {
-    let taken = Arc::new(AtomicUsize::new(0));
-    let mut dealer = Dealer::new(cores);
+    let mut dealer = Dealer::new(cores, places_max);
+    let mut handshakes = Handshakes::default();
     let mut look = interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pause = Pause::default();
-    let mut number = 0;
     loop {
         let accepted = tokio::select! {
             now = look.tick() => {
                 dealer.look(now);
+                continue;
+            }
+            Some(shaken) = handshakes.next(events) => {
+                dealer.seat(shaken, events);
                 continue;
             }
             accepted = source.accept() => accepted,
@@ -46,10 +51,9 @@ where
         match accepted {
             Ok(socket) => {
                 pause = Pause::default();
-                number += 1;
-                match Place::take(&taken, places_max) {
-                    Some(place) => dealer.deal(Dealt { socket, number, place }, events),
-                    None => turn_away(socket, TurnedAway::TooMany, events),
+                match (source.tls(), socket) {
+                    (Some(tls), Accepted::Tcp(socket)) => handshakes.begin(socket, tls.live(), events),
+                    (_, socket) => dealer.seat(socket, events),
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -67,6 +71,11 @@ where
 pub(super) trait Source: Sync {
     /// The next connection, ready to move to another runtime.
     fn accept(&self) -> impl Future<Output = io::Result<Accepted>> + Send;
+
+    /// What is spoken there, unless it is plain text.
+    fn tls(&self) -> Option<&Tls> {
+        None
+    }
 }
 
 /// The client was gone before it was accepted: the next one is not concerned.
@@ -96,6 +105,11 @@ impl Pause {
 /// Remembers what each core had done at the last looks, and what was dealt to it since.
 struct Dealer<'c> {
     cores: &'c [Core],
+    places_max: usize,
+    /// Places that are taken.
+    taken: Arc<AtomicUsize>,
+    /// The number of the last connection.
+    number: u64,
     histories: Vec<History>,
     /// The second last look, which loads are measured from.
     since: Instant,
@@ -114,9 +128,11 @@ struct History {
 }
 
 impl<'c> Dealer<'c> {
-    fn new(cores: &'c [Core]) -> Self {
+    fn new(cores: &'c [Core], places_max: usize) -> Self {
         let now = Instant::now();
-        Self { cores, histories: vec![History::default(); cores.len()], since: now, last: now, overburdened: None }
+        let histories = vec![History::default(); cores.len()];
+        let taken = Arc::default();
+        Self { cores, places_max, taken, number: 0, histories, since: now, last: now, overburdened: None }
     }
 
     fn look(&mut self, now: Instant) {
@@ -141,6 +157,15 @@ impl<'c> Dealer<'c> {
         self.overburdened = Some((place, looks % UNEVEN_LOOKS));
         if looks == UNEVEN_LOOKS {
             self.cores[place].shed();
+        }
+    }
+
+    /// Finds a place and a core for a connection.
+    fn seat<E: Events>(&mut self, socket: Accepted, events: &E) {
+        self.number += 1;
+        match Place::take(&self.taken, self.places_max) {
+            Some(place) => self.deal(Dealt { socket, number: self.number, place }, events),
+            None => turn_away(socket, TurnedAway::TooMany, events),
         }
     }
 

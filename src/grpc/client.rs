@@ -7,11 +7,13 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use super::seat::Seat;
+use super::{seat::Seat, unread::Unread};
 
 /// The other end of one connection.
 pub(super) struct Client<D, E> {
     pub seat: Arc<Seat<D, E>>,
+    /// What it was answered and has not taken yet.
+    pub unread: Unread,
     /// It has asked for a decision.
     works: AtomicBool,
     /// It shall go and come back to another core.
@@ -20,7 +22,7 @@ pub(super) struct Client<D, E> {
 
 impl<D, E> Client<D, E> {
     pub(super) fn of(seat: Arc<Seat<D, E>>) -> Self {
-        Self { seat, works: AtomicBool::new(false), shed: Notify::new() }
+        Self { seat, unread: Unread::default(), works: AtomicBool::new(false), shed: Notify::new() }
     }
 
     /// A decision is asked for.

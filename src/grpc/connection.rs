@@ -1,14 +1,13 @@
 //! One connection, from its preface to its end.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use h2::{Ping, PingPong, RecvStream, server, server::SendResponse};
 use http::Request;
 use tokio::{
@@ -23,9 +22,10 @@ use super::{
     events::Events,
     seat::Seat,
     turn::{First, Turns},
+    unread::{Payload, Unread},
     wire::{Heard, Wire},
 };
-use crate::bounds;
+use crate::{bounds, clock::Clock};
 
 /// The preface (24 bytes) and the frame header of the SETTINGS that must follow it: a client that has said so much
 /// speaks HTTP/2, and keep-alive watches over it from there.
@@ -66,7 +66,7 @@ where
                 seat.events.stayed_silent();
                 End::Now
             }
-            () = sleep(age(seat.settings.age_max, number)) => End::Within(seat.settings.age_grace),
+            () = old_age(seat.settings.age_max, number) => End::Within(seat.settings.age_grace),
             () = client.told_to_go() => {
                 seat.events.moved(seat.core);
                 End::Within(seat.settings.age_grace)
@@ -89,13 +89,28 @@ where
         tokio::select! {
             end = end => end,
             () = alive => End::Now,
+            () = reads_nothing(&client.unread) => End::Now,
         }
     });
-    let First::Until(End::Within(grace)) = Turns::new(&mut conversation, until).await else { return };
+    let First::Until(End::Within(grace)) = converse(&mut conversation, &heard, until).await else { return };
     // GOAWAY for every stream, a PING, GOAWAY with the last one seen; calls until then are answered. Who never answers
     // the PING is dropped after the grace.
     conversation.connection.graceful_shutdown();
-    Turns::new(&mut conversation, pin!(sleep(grace))).await;
+    converse(&mut conversation, &heard, pin!(sleep(grace))).await;
+}
+
+/// Goes on with a conversation turn by turn, each of which reads so much and no more.
+async fn converse<C, U>(conversation: &mut C, heard: &Heard, until: Pin<&mut U>) -> First<C::Output, U::Output>
+where
+    C: Future + Unpin,
+    U: Future,
+{
+    let mut turns = Turns::new(conversation, until);
+    poll_fn(|cx| {
+        heard.begin_turn();
+        Pin::new(&mut turns).poll(cx)
+    })
+    .await
 }
 
 /// How a connection is ended from this side.
@@ -107,9 +122,9 @@ enum End {
 
 /// What is said on a connection: calls are accepted, then answered, and what was said is written.
 struct Conversation<D, E, S> {
-    connection: server::Connection<Wire<S>, Bytes>,
+    connection: server::Connection<Wire<S>, Payload>,
     /// Those of one turn.
-    accepted: Vec<(Request<RecvStream>, SendResponse<Bytes>)>,
+    accepted: Vec<(Request<RecvStream>, SendResponse<Payload>)>,
     client: Arc<Client<D, E>>,
 }
 
@@ -132,8 +147,11 @@ where
                 Poll::Pending => break,
             }
         }
-        for (request, respond) in accepted.drain(..) {
-            call::answer(client, request, respond);
+        if !accepted.is_empty() {
+            let since = Clock.stopwatch();
+            for (request, respond) in accepted.drain(..) {
+                call::answer(client, since, request, respond);
+            }
         }
         if accepted.capacity() > ACCEPTED_KEPT {
             *accepted = Vec::new();
@@ -154,11 +172,30 @@ async fn keep_alive(pings: Option<PingPong>, heard: &Heard) {
     }
 }
 
+/// Comes to an end only if answers wait and none has left for a while: the client reads nothing, or gives no room.
+async fn reads_nothing(unread: &Unread) {
+    loop {
+        let before = unread.taken();
+        sleep(bounds::READER_PATIENCE).await;
+        if unread.waits() && unread.taken() == before {
+            return;
+        }
+    }
+}
+
 /// Comes to an end only if the client has not begun to speak HTTP/2 by the deadline.
 async fn silence(heard: &Heard, deadline: Duration) {
     sleep(deadline).await;
     if heard.bytes() >= PREFACE_BYTES {
         pending::<()>().await;
+    }
+}
+
+/// Comes to an end when the connection of this number is too old.
+async fn old_age(longest: Option<Duration>, number: u64) {
+    match longest {
+        Some(longest) => sleep(age(longest, number)).await,
+        None => pending().await,
     }
 }
 

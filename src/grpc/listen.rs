@@ -8,12 +8,13 @@ use std::{
     },
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{accept::Source, wire::Accepted};
+use super::{accept::Source, tls::Tls, wire::Accepted};
 
 /// An address as it is written in settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Address {
     pub async fn bind(&self) -> Result<Listener, ListenError> {
         match self {
             Self::Tcp { host, port } => match TcpListener::bind((&**host, *port)).await {
-                Ok(listener) => Ok(Listener { inner: Inner::Tcp(listener), host: host.clone() }),
+                Ok(listener) => Ok(Listener { inner: Inner::Tcp(listener), host: host.clone(), tls: None }),
                 Err(source) => Err(ListenError::Bind { address: self.clone(), source }),
             },
             Self::Unix(path) => {
@@ -91,6 +92,7 @@ impl Address {
                 Ok(Listener {
                     inner: Inner::Unix { listener, file: SocketFile { path: path.clone(), inode } },
                     host: "".into(),
+                    tls: None,
                 })
             }
         }
@@ -120,6 +122,7 @@ impl fmt::Display for Address {
 pub struct Listener {
     inner: Inner,
     host: Box<str>,
+    tls: Option<Arc<Tls>>,
 }
 
 #[derive(Debug)]
@@ -129,6 +132,12 @@ enum Inner {
 }
 
 impl Listener {
+    /// The same where TLS is spoken, if it is a port: who may use a Unix socket, the rights of its file say.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
     /// The address it really has, with the port that the system chose where 0 was asked for.
     ///
     /// # Errors
@@ -143,6 +152,10 @@ impl Listener {
 }
 
 impl Source for Listener {
+    fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+
     async fn accept(&self) -> io::Result<Accepted> {
         match &self.inner {
             Inner::Tcp(listener) => {

@@ -6,8 +6,9 @@
 //! | [`codec`] | the question as a view over its bytes, the answer written once |
 //! | [`listen`] | where to listen: a port or a Unix socket |
 //! | [`server`] | cores that serve, a loop that accepts, an end in order |
-//! | [`service`] | the life of a request, from its message to its answer |
+//! | [`service`] | `ShouldRateLimit`: the message read, the request decided, the answer written |
 //! | `accept`, `deal` | a connection goes to the core with the least work; when file handles run out, accepting pauses |
+//! | [`tls`], `handshakes` | TLS by files that may change; handshakes, on their way from accepting to a core |
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
 //! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
@@ -27,6 +28,7 @@ pub mod listen;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod tls;
 
 mod accept;
 mod call;
@@ -34,6 +36,7 @@ mod client;
 mod connection;
 mod core;
 mod deal;
+mod handshakes;
 mod message;
 mod others;
 mod received;
@@ -42,15 +45,17 @@ mod seat;
 mod timeout;
 mod turn;
 mod unary;
+mod unread;
 mod wire;
 
 pub use self::core::CoreError;
 pub use decide::{Answered, Call, Decide, Decided, Failure};
-pub use events::{Events, Silent, TurnedAway};
+pub use events::{Events, HandshakeFailure, Silent, TurnedAway};
 pub use health::Health;
 pub use listen::{Address, Listener};
 pub use server::{Service, run};
 pub use settings::Settings;
+pub use tls::Tls;
 
 /// What `proto/` says, generated. The server itself reads and writes the messages by hand, in [`codec`].
 #[allow(missing_debug_implementations, clippy::pedantic, reason = "generated")]

@@ -7,6 +7,8 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::Status;
 
+use super::unread::{Payload, Unread};
+
 /// Bytes a DATA frame. h2 copies payloads below 1,024 behind the headers in its buffer; a larger one is a write of its
 /// own, and so are the trailers after it.
 const FRAME_MAX_BYTES: usize = 1_000;
@@ -29,10 +31,11 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    /// Sends it. An error means that the client is gone or gave its call up: there is nobody to tell.
-    pub(super) fn send(self, respond: SendResponse<Bytes>) {
+    /// Sends it, to be counted as unread until it has left. An error means that the client is gone or gave its call up:
+    /// there is nobody to tell.
+    pub(super) fn send(self, respond: SendResponse<Payload>, unread: &Unread) {
         let _ = match self {
-            Self::Answer(framed) => answer(respond, framed),
+            Self::Answer(framed) => answer(respond, framed, unread),
             Self::Failure(status) => end(respond, status.into_http()),
             Self::NoGrpc(status) => {
                 let mut response = Response::new(());
@@ -43,18 +46,18 @@ impl Reply {
     }
 }
 
-fn answer(mut respond: SendResponse<Bytes>, mut framed: Bytes) -> Result<(), h2::Error> {
+fn answer(mut respond: SendResponse<Payload>, mut framed: Bytes, unread: &Unread) -> Result<(), h2::Error> {
     let mut response = Response::new(());
     *response.headers_mut() = HEADERS.clone();
     let mut stream = respond.send_response(response, false)?;
     // All of it at once, whatever room the client has for it now: it is one answer, and its stream holds no more.
     while framed.len() > FRAME_MAX_BYTES {
-        stream.send_data(framed.split_to(FRAME_MAX_BYTES), false)?;
+        stream.send_data(unread.payload(framed.split_to(FRAME_MAX_BYTES)), false)?;
     }
-    stream.send_data(framed, false)?;
+    stream.send_data(unread.payload(framed), false)?;
     stream.send_trailers(TRAILERS.clone())
 }
 
-fn end(mut respond: SendResponse<Bytes>, response: Response<()>) -> Result<(), h2::Error> {
+fn end(mut respond: SendResponse<Payload>, response: Response<()>) -> Result<(), h2::Error> {
     respond.send_response(response, true).map(drop)
 }

@@ -1,188 +1,100 @@
-//! The life of a request: receive, snapshot, match, charge, decide, render, tell.
+//! `ShouldRateLimit`: receives the message, has the request decided, writes the answer.
 
-use std::{cell::RefCell, io, sync::Arc};
+use std::{cell::RefCell, fmt::Display, io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
+use http::HeaderMap;
 use tonic::Code;
 
 use super::{
     codec::{Answer, receive},
-    decide::{Answered, Call, Decide, Decided, Failure},
-    events::{Events, TurnedAway},
+    decide::{self, Answered, Decide, Decided, Failure},
+    events::{Events, HandshakeFailure, TurnedAway},
 };
 use crate::{
-    charge::{Charges, Verdicts},
-    clock::{Clock, Stopwatch},
-    decision::{Decision, Plan, decide, plan},
-    live::{Generation, Live},
-    orders::Book,
-    render::render,
-    request::{Descriptor, Request},
-    rules::{Domain, OnStoreError, Orders, find::Found, identity::HashKey},
-    store::{Asking, Charged, Source, Store},
-    telemetry::{Telemetry, events::ServerEvents},
-    units::Timestamp,
+    decide::{Call, Came, Decider, NoRules, Outcome, complete},
+    request::Request,
+    store::Store,
+    telemetry::events::ServerEvents,
+    trace::{Door, Span},
+    units::Nanos,
 };
 
-/// Decides requests. One for all cores: what it changes are counters.
-#[derive(Debug)]
-pub struct RateLimitService {
-    pub clock: Clock,
-    pub live: Arc<Live>,
-    pub store: Arc<Store>,
-    pub telemetry: Arc<Telemetry>,
-    pub events: Arc<ServerEvents>,
-    pub hash_key: HashKey,
-    pub book: Arc<Book>,
-}
-
-impl Decide for RateLimitService {
-    fn decide(self: &Arc<Self>, message: Bytes, call: Call) -> Decided {
-        let came = Came { at: self.clock.now(), stopwatch: self.clock.stopwatch() };
+impl Decide for Decider {
+    fn decide(self: &Arc<Self>, message: Bytes, call: decide::Call) -> Decided {
+        let (came, core) = (self.came(), call.core);
+        let call = call_of(came, call);
         match &*self.store {
             Store::Memory(memory) => {
-                Decided::Now(self.decide_at_once(&message, call.core, came, |now, charges| memory.charge(now, charges)))
+                let answered = match received(&message, &call, Nanos::ZERO, &self.events) {
+                    Ok(request) => self.decide_at_once(memory, call, &request, write).map_err(Failure::from),
+                    Err(instead) => instead,
+                };
+                self.called(core, came, answered.is_err());
+                Decided::Now(answered)
             }
-            Store::Redis(_) => Decided::Later(Box::pin(Arc::clone(self).decide_by_and_by(message, call, came))),
-        }
-    }
-}
-
-impl RateLimitService {
-    /// The whole life of a request whose charge waits for nothing.
-    fn decide_at_once(
-        &self,
-        message: &[u8],
-        core: usize,
-        came: Came,
-        charge: impl FnOnce(Timestamp, &Charges<'_>) -> Verdicts,
-    ) -> Answered {
-        let request = match self.receive(message) {
-            Ok(request) => request,
-            Err(instead) => return instead,
-        };
-        let generation = self.live.snapshot();
-        let (generation, now) = (generation.as_deref().ok_or_else(no_rules)?, came.at);
-        let domain = generation.rules.domains.get(request.domain);
-        let found = self.find(domain, generation.orders_of(request.domain), now, &request);
-        let plan = plan(domain, &request, &found);
-        let charged = Charged { verdicts: charge(now, &plan.charges), now, source: Source::Memory };
-        let asked = Asked { core, came, request: &request, generation, domain };
-        Ok(self.tell(&asked, &found, &plan, &charged))
-    }
-
-    /// The same where the charge waits for a store beyond this process, for as long as the client does at most.
-    async fn decide_by_and_by(self: Arc<Self>, message: Bytes, call: Call, came: Came) -> Answered {
-        let request = match self.receive(&message) {
-            Ok(request) => request,
-            Err(instead) => return instead,
-        };
-        let generation = self.live.snapshot().clone().ok_or_else(no_rules)?;
-        let now = came.at;
-        let domain = generation.rules.domains.get(request.domain);
-        let found = self.find(domain, generation.orders_of(request.domain), now, &request);
-        let plan = plan(domain, &request, &found);
-        let policy =
-            |found: &Found<'_>| found.matched.as_ref().map_or_else(Default::default, |it| it.rule.on_store_error);
-        let on_store_error: SmallVec<[OnStoreError; 4]> = found.iter().map(policy).collect();
-        let asking = Asking {
-            now,
-            domain: domain.map_or("", |domain| &domain.name),
-            charges: &plan.charges,
-            on_store_error: &on_store_error,
-            core: Some(call.core),
-            within: call.timeout,
-        };
-        let charged = self.store.charge(&asking).await;
-        let asked = Asked { core: call.core, came, request: &request, generation: &generation, domain };
-        Ok(self.tell(&asked, &found, &plan, &charged))
-    }
-
-    /// Decides by what became of the charges, writes the answer, and counts what was decided.
-    fn tell<'p>(&self, asked: &Asked<'p, '_>, found: &'p [Found<'p>], plan: &Plan<'p>, charged: &Charged) -> Bytes {
-        let Asked { core, came, request, generation, domain } = *asked;
-        let Charged { verdicts, now, source } = charged;
-        let decision = decide(*now, domain, found, plan, verdicts);
-        let answer = Self::write(generation, request, &decision, *source);
-        generation.decisions.count(core, domain, found, plan, verdicts);
-        self.book.note_started(*now, request, found, plan, verdicts);
-        self.telemetry.latency().record(core, came.stopwatch.elapsed());
-        answer
-    }
-
-    /// The message as a view; or what to answer instead.
-    fn receive<'m>(&self, message: &'m [u8]) -> Result<Request<'m>, Answered> {
-        match receive(message) {
-            Ok(request) if request.domain.is_empty() => Err(Err(self.malformed("the domain is empty".to_owned()))),
-            Ok(request) if request.descriptors.is_empty() => {
-                Err(Err(self.malformed("there are no descriptors".to_owned())))
+            Store::Redis(_) => {
+                let decider = Arc::clone(self);
+                Decided::Later(Box::pin(async move {
+                    // Its turn may have been long in coming.
+                    let answered = match received(&message, &call, came.elapsed(), &decider.events) {
+                        Ok(request) => decider.decide_by_and_by(call, &request, write).await.map_err(Failure::from),
+                        Err(instead) => instead,
+                    };
+                    decider.called(core, came, answered.is_err());
+                    answered
+                }))
             }
-            Ok(request) => Ok(request),
-            Err(malformed) if malformed.is_too_large() => {
-                self.events.oversized.increment(1);
-                Err(Ok(self.by_policy()))
-            }
-            Err(malformed) => Err(Err(self.malformed(malformed.to_string()))),
         }
     }
 
-    /// No Envoy sends this, so no client can make it happen.
-    fn malformed(&self, message: String) -> Failure {
-        self.events.malformed.increment(1);
-        Failure { code: Code::InvalidArgument, message: message.into() }
+    fn span(&self, headers: &HeaderMap) -> Option<Box<Span>> {
+        Decider::span(self, headers, Door::Grpc)
     }
+}
 
-    /// The rule of each descriptor.
-    fn find<'r>(
-        &self,
-        domain: Option<&'r Domain>,
-        orders: Option<&'r Orders>,
-        now: Timestamp,
-        request: &Request<'_>,
-    ) -> SmallVec<[Found<'r>; 2]> {
-        let Some(domain) = domain else { return request.descriptors.iter().map(|_| Found::default()).collect() };
-        let find = |descriptor: &Descriptor| {
-            domain.find_under(orders, now, request.entries_of(descriptor), descriptor.limit, &self.hash_key)
-        };
-        let found: SmallVec<[Found<'r>; 2]> = request.descriptors.iter().map(find).collect();
-        let ignored = found.iter().filter(|found| found.ignored_request_limit).count();
-        if ignored > 0 {
-            self.events.ignored_request_limits.increment(ignored as u64);
+fn call_of(came: Came, decide::Call { core, timeout, since, span }: decide::Call) -> Call {
+    Call { came, core: Some(core), timeout, waited: came.since(since), span }
+}
+
+/// The message as a view, its turn having come so long `after` it; or what to answer instead.
+fn received<'m>(message: &'m [u8], call: &Call, after: Nanos, events: &ServerEvents) -> Result<Request<'m>, Answered> {
+    // What is too late is not decided, and charges nothing: those whose time runs have it.
+    if call.is_over(after) {
+        events.expired.increment(1);
+        let message = "grpc-timeout was over before the call's turn came".into();
+        return Err(Err(Failure { code: Code::DeadlineExceeded, message }));
+    }
+    let malformed = |message: String| {
+        events.malformed.increment(1);
+        Err(Err(Failure { code: Code::InvalidArgument, message: message.into() }))
+    };
+    match receive(message) {
+        Ok(request) => match complete(&request) {
+            Ok(()) => Ok(request),
+            Err(incomplete) => malformed(incomplete.to_string()),
+        },
+        Err(error) if error.is_too_large() => {
+            events.oversized.increment(1);
+            Err(Ok(Answer::over_limit()))
         }
-        found
-    }
-
-    fn write(generation: &Generation, request: &Request<'_>, decision: &Decision<'_>, source: Source) -> Bytes {
-        ROOM.with_borrow_mut(|room| {
-            let mut answer = Answer::to(decision, &mut room.answer);
-            render(decision, request, &generation.responses, source.name(), &mut room.scratch, &mut answer);
-            answer.finish()
-        })
+        Err(error) => malformed(error.to_string()),
     }
 }
 
-/// When a whole message was there.
-#[derive(Clone, Copy)]
-struct Came {
-    at: Timestamp,
-    /// Runs since then.
-    stopwatch: Stopwatch,
-}
-
-/// A request, and by what it is decided.
-#[derive(Clone, Copy)]
-struct Asked<'a, 'r> {
-    core: usize,
-    came: Came,
-    request: &'a Request<'r>,
-    generation: &'a Generation,
-    domain: Option<&'a Domain>,
+fn write(outcome: &Outcome<'_, '_, '_>) -> Bytes {
+    ROOM.with_borrow_mut(|room| {
+        let mut answer = Answer::to(outcome.decision, &mut room.answer);
+        outcome.render(&mut room.scratch, &mut answer);
+        answer.finish()
+    })
 }
 
 /// Envoy's own failure mode decides what happens without rules.
-fn no_rules() -> Failure {
-    Failure { code: Code::Unavailable, message: "no rules were ever loaded".into() }
+impl From<NoRules> for Failure {
+    fn from(no_rules: NoRules) -> Self {
+        Self { code: Code::Unavailable, message: no_rules.to_string().into() }
+    }
 }
 
 /// Room to write an answer in, kept by each core: an answer is allocated once, when its length is known.
@@ -199,17 +111,59 @@ thread_local! {
 impl Events for ServerEvents {
     fn accepted(&self, _: usize) {
         self.connections_accepted.increment(1);
+        self.connections.increment(1);
+    }
+
+    fn closed(&self, _: usize) {
+        self.connections.decrement(1);
+    }
+
+    fn waits(&self) {
+        self.calls_under_way.increment(1);
+    }
+
+    fn waits_no_more(&self) {
+        self.calls_under_way.decrement(1);
+    }
+
+    fn given_up(&self) {
+        self.late.increment(1);
+    }
+
+    fn failed(&self, code: Code) {
+        if code == Code::Cancelled {
+            self.expired.increment(1);
+        }
+    }
+
+    fn passed_on(&self, path: &str) {
+        if path == "/grpc.health.v1.Health/Check" {
+            self.health_checked();
+        }
     }
 
     fn turned_away(&self, why: TurnedAway) {
         match why {
             TurnedAway::TooMany => self.connections_over_limit.increment(1),
-            TurnedAway::CoreHangs | TurnedAway::NoRoom => self.connections_failed.increment(1),
+            TurnedAway::CoreHangs => self.connections_failed.increment(1),
+            TurnedAway::NoRoom => {
+                // It was dealt to its core before that had no room for it.
+                self.connections.decrement(1);
+                self.connections_failed.increment(1);
+            }
         }
     }
 
     fn accept_failed(&self, error: &io::Error) {
         self.accept_failed(error);
+    }
+
+    fn handshake_failed(&self, peer: Option<SocketAddr>, failure: HandshakeFailure, why: &dyn Display) {
+        if let Some(handshakes) = &self.handshakes {
+            // Who only looks whether anybody listens goes away without a word, every few seconds.
+            let told = failure != HandshakeFailure::Lost;
+            handshakes.failed(failure.name(), peer, why, told);
+        }
     }
 
     fn panicked(&self) {

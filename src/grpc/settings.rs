@@ -14,8 +14,8 @@ pub struct Settings {
     pub preface_deadline: Duration,
     /// So long after its headers the whole message must be there.
     pub message_deadline: Duration,
-    /// Age at which a connection is closed gracefully, more or less a tenth.
-    pub age_max: Duration,
+    /// Age at which a connection is closed gracefully, more or less a tenth; None: never.
+    pub age_max: Option<Duration>,
     /// How long its calls may then still take.
     pub age_grace: Duration,
     /// How long calls may still take when the server stops.
@@ -29,7 +29,7 @@ impl Default for Settings {
             connections_max: bounds::CONNECTIONS_MAX,
             preface_deadline: bounds::PREFACE_DEADLINE,
             message_deadline: bounds::MESSAGE_DEADLINE,
-            age_max: bounds::CONNECTION_AGE_MAX,
+            age_max: Some(bounds::CONNECTION_AGE),
             age_grace: bounds::CONNECTION_AGE_GRACE,
             drain_grace: bounds::DRAIN_GRACE,
         }

@@ -1,11 +1,10 @@
 //! `ShouldRateLimit` by hand: from HTTP/2's request to its response, without the layers of a general gRPC server.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -22,6 +21,7 @@ use super::{
     seat::Seat,
     timeout,
 };
+use crate::{clock::Stopwatch, decide::caught, trace::Span};
 
 /// The one path that is answered here; all others are tonic's.
 pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -30,10 +30,12 @@ pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/Shou
 pub(super) struct Admitted<B> {
     body: B,
     timeout: Option<Duration>,
+    since: Stopwatch,
+    span: Option<Box<Span>>,
 }
 
 /// Lets a call in; else the status of a request that is no gRPC.
-pub(super) fn admit<B>(request: Request<B>) -> Result<Admitted<B>, StatusCode> {
+pub(super) fn admit<B>(request: Request<B>, since: Stopwatch, decide: &impl Decide) -> Result<Admitted<B>, StatusCode> {
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -41,7 +43,8 @@ pub(super) fn admit<B>(request: Request<B>) -> Result<Admitted<B>, StatusCode> {
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let timeout = timeout::of(request.headers());
-    Ok(Admitted { body: request.into_body(), timeout })
+    let span = decide.span(request.headers());
+    Ok(Admitted { body: request.into_body(), timeout, since, span })
 }
 
 /// A reply, now or later.
@@ -58,8 +61,8 @@ where
     D: Decide,
     E: Events,
 {
-    let Admitted { mut body, timeout } = admitted;
-    let call = Call { core: seat.core, timeout };
+    let Admitted { mut body, timeout, since, span } = admitted;
+    let call = Call { core: seat.core, timeout, since, span };
     let begun = match message::at_once(&mut body) {
         Ok(message) => match decide(seat, message, call) {
             Deciding::Over(outcome) => return Answering::Now(respond(seat, outcome)),
@@ -146,13 +149,4 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
         None => false,
     }
-}
-
-/// What `future` comes to; none if it panics. It is dropped then and never looked at again.
-async fn caught<T>(mut future: Pin<Box<dyn Future<Output = T> + Send>>) -> Option<T> {
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }

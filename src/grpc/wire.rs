@@ -2,12 +2,14 @@
 //!
 //! It denies vectored writes: h2 then copies small payloads behind their headers, and an answer leaves in one write
 //! instead of three (measured: half of the CPU of a call). It counts what it reads: h2 has no deadline for a client that
-//! connects and stays silent, and asks none whether it still lives.
+//! connects and stays silent, asks none whether it still lives, and reads for as long as there is anything to read.
+
+mod ground;
 
 use std::{
     io,
     os::unix::net::UnixStream as StdUnixStream,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,13 +20,21 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
+    task::yield_now,
 };
+use tokio_rustls::server::TlsStream;
+
+pub(super) use ground::Ground;
+
+use crate::bounds::READ_PER_TURN_BYTES;
 
 /// A connection on its way from the runtime that accepted it to the core it is dealt to.
 #[derive(Debug)]
 pub(super) enum Accepted {
     Tcp(std::net::TcpStream),
     Unix(StdUnixStream),
+    /// After its handshake. In a box: it is ten times as large as the others.
+    Tls(Box<TlsStream<Ground>>),
 }
 
 impl Accepted {
@@ -37,15 +47,20 @@ impl Accepted {
         match self {
             Self::Tcp(socket) => TcpStream::from_std(socket).map(Socket::Tcp),
             Self::Unix(socket) => UnixStream::from_std(socket).map(Socket::Unix),
+            Self::Tls(mut session) => {
+                session.get_mut().0.settle()?;
+                Ok(Socket::Tls(session))
+            }
         }
     }
 }
 
-/// A connection's socket, of either family.
+/// A connection's socket, of either family, or a TLS session on one.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<Ground>>),
 }
 
 /// A socket that counts what it reads and offers no vectored writes.
@@ -55,13 +70,31 @@ pub(super) struct Wire<S> {
     heard: Heard,
 }
 
-/// How many bytes a wire has read so far.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicU64>);
+/// How many bytes a wire has read so far, and how many it may until the others' turn.
+#[derive(Clone, Debug)]
+pub(super) struct Heard(Arc<Ear>);
+
+#[derive(Debug)]
+struct Ear {
+    bytes: AtomicU64,
+    enough: AtomicU64,
+}
 
 impl Heard {
     pub(super) fn bytes(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.bytes.load(Relaxed)
+    }
+
+    /// Begins a turn, in which so much is read and no more.
+    pub(super) fn begin_turn(&self) {
+        self.0.enough.store(self.bytes().saturating_add(READ_PER_TURN_BYTES), Relaxed);
+    }
+}
+
+impl Default for Heard {
+    /// Without turns: whoever shakes hands reads a few bytes.
+    fn default() -> Self {
+        Self(Arc::new(Ear { bytes: AtomicU64::new(0), enough: AtomicU64::new(u64::MAX) }))
     }
 }
 
@@ -77,11 +110,16 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let ear = &*self.heard.0;
+        let so_far = ear.bytes.load(Relaxed);
+        if so_far >= ear.enough.load(Relaxed) {
+            // Not woken at once: first everybody else who is awake has a turn, and the system is asked who else is.
+            return pin!(yield_now()).poll(cx).map(Ok);
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
         // Only this task writes it: a load and a store, no locked instruction.
-        let heard = &self.heard.0;
-        heard.store(heard.load(Relaxed).saturating_add((buffer.filled().len() - before) as u64), Relaxed);
+        self.heard.0.bytes.store(so_far.saturating_add((buffer.filled().len() - before) as u64), Relaxed);
         read
     }
 }
@@ -106,6 +144,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Tls(session) => Pin::new(session).poll_read(cx, buffer),
         }
     }
 }
@@ -115,6 +154,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(session) => Pin::new(session).poll_write(cx, bytes),
         }
     }
 
@@ -122,6 +162,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(session) => Pin::new(session).poll_flush(cx),
         }
     }
 
@@ -129,6 +170,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(session) => Pin::new(session).poll_shutdown(cx),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP for the neighbourhood: probes, metrics, usage pages. Nothing here changes anything.
+//! HTTP for the neighbourhood: probes, metrics, usage pages, and decisions for whoever has no gRPC.
 //!
 //! | path | answers |
 //! |---|---|
@@ -6,10 +6,13 @@
 //! | `/livez` | 200 as long as the process answers at all |
 //! | `/readyz` | 200 while ready, else 503 with the reason |
 //! | `/metrics` | everything, in Prometheus' text format |
+//! | `/json` | [one decision](json): the only page that changes anything |
 //! | the `usage` of a domain | [how a client stands](usage_page) |
 //!
 //! Any other path is 404.
 
+pub mod json;
+pub mod metrics;
 pub mod usage_page;
 
 use std::sync::Arc;
@@ -17,48 +20,39 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::StatusCode,
     response::IntoResponse,
-    routing::get,
+    routing::{any, get},
 };
 
 use self::usage_page::Secret;
-use crate::{
-    clock::Clock,
-    health::Health,
-    live::Live,
-    rules::identity::HashKey,
-    store::Store,
-    telemetry::{Telemetry, metrics},
-};
+use crate::{decide::Decider, health::Health};
 
 /// What the endpoints look at.
 #[derive(Clone, Debug)]
 pub struct Neighbourhood {
-    pub clock: Clock,
-    pub live: Arc<Live>,
-    pub hash_key: HashKey,
+    /// With the store, the rules and the telemetry that it decides by.
+    pub decider: Arc<Decider>,
     /// None: whoever reaches the port may read usage pages.
     pub usage_secret: Option<Arc<Secret>>,
     pub health: Arc<Health>,
-    pub store: Arc<Store>,
-    pub telemetry: Arc<Telemetry>,
 }
 
 /// The table of endpoints.
 pub fn router(neighbourhood: Neighbourhood) -> Router {
     Router::new()
-        .route("/healthcheck", axum::routing::any(healthcheck))
+        .route("/healthcheck", any(healthcheck))
         .route("/livez", get(async || "OK\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::answer))
+        .route("/json", any(json::answer))
         .fallback(usage_page::answer)
         .with_state(neighbourhood)
 }
 
 /// Usage pages are not named: their paths are nobody's business who does not know them.
 fn no_such_page() -> impl IntoResponse {
-    (StatusCode::NOT_FOUND, "no such page; there are /healthcheck /livez /readyz /metrics\n")
+    (StatusCode::NOT_FOUND, "no such page; there are /healthcheck /livez /readyz /metrics /json\n")
 }
 
 async fn healthcheck(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse {
@@ -70,30 +64,6 @@ async fn readyz(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse
         None => (StatusCode::OK, "OK\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
-}
-
-async fn metrics(State(neighbourhood): State<Neighbourhood>) -> impl IntoResponse {
-    let telemetry = &neighbourhood.telemetry;
-    let fill = neighbourhood.store.in_process().fill();
-    for (gauge, value) in [
-        (&metrics::COUNTERS, fill.counters as f64),
-        (&metrics::COUNTERS_MAX, fill.max_counters as f64),
-        (&metrics::COUNTERS_BYTES, fill.bytes as f64),
-        (&metrics::SKETCHES, fill.sketches as f64),
-    ] {
-        telemetry.gauge(gauge, &[]).set(value);
-    }
-    for (counter, value) in [
-        (&metrics::COUNTERS_EVICTED, fill.evicted),
-        (&metrics::COUNTERS_SKETCHED, fill.sketched),
-        (&metrics::COUNTERS_UNPLACED, fill.unplaced),
-    ] {
-        telemetry.counter(counter, &[]).absolute(value);
-    }
-    if let Some(generation) = neighbourhood.live.snapshot().as_deref() {
-        generation.tell_decisions();
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry.render())
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ pub async fn answer(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some(generation) = neighbourhood.live.snapshot().clone() else { return Refusal::NotReady.into_response() };
+    let Some(generation) = neighbourhood.decider.live.snapshot().clone() else {
+        return Refusal::NotReady.into_response();
+    };
     let Some(page) = generation.usage_pages.get(uri.path()) else { return no_such_page().into_response() };
     if method != Method::GET {
         return Refusal::MethodNotAllowed.into_response();
@@ -146,12 +148,13 @@ async fn show(
     page: &UsagePage,
     headers: &HeaderMap,
 ) -> Result<Vec<u8>, Refusal> {
-    let now = neighbourhood.clock.now();
+    let decider = &neighbourhood.decider;
+    let now = decider.clock.now();
     let descriptors: Vec<Vec<Entry<'_>>> =
         page.descriptors.iter().map(|entries| filled(entries, headers)).collect::<Result<_, _>>()?;
     let mut usages: Vec<Usage<'_>> = Vec::with_capacity(descriptors.len());
     for entries in &descriptors {
-        let usage = look(generation, &neighbourhood.store, &neighbourhood.hash_key, now, &page.domain, entries).await;
+        let usage = look(generation, &decider.store, &decider.hash_key, now, &page.domain, entries).await;
         // Some clients are limited by less than others.
         usages.extend(usage);
     }
@@ -229,11 +232,14 @@ mod tests {
     use crate::{
         clock::Clock,
         config::{Compiled, DomainDefaults, RuleFile, compile},
+        decide::Decider,
         health::Health,
         live::{Live, RuleSet},
+        orders::Book,
         rules::identity::HashKey,
         store::{Store, memory::Memory},
-        telemetry::{Telemetry, decisions::Decisions},
+        telemetry::{Telemetry, decisions::Decisions, events::ServerEvents},
+        units::Timestamp,
     };
 
     const RULES: &str = "
@@ -258,18 +264,26 @@ descriptors:
             let Compiled { rules, responses, usage_pages, .. } =
                 compile(&[file], DomainDefaults::default(), &mut no_lists).unwrap();
             let decisions = Decisions::new(Arc::clone(&telemetry), &rules);
-            let set = RuleSet { number: 1, hash: String::new(), rules, responses, usage_pages, decisions };
+            let set =
+                RuleSet { number: 1, hash: String::new(), rules, responses, usage_pages, decisions, compat: None };
             let generation = Generation { set: Arc::new(set), orders: HashMap::new() };
             live.replace(Arc::new(generation));
         }
-        super::super::router(Neighbourhood {
+        let hash_key = HashKey::Secret([2; 16]);
+        let decider = Decider {
             clock: Clock,
+            book: Arc::new(Book::open(Arc::clone(&live), hash_key, None, Timestamp::EPOCH)),
             live,
-            hash_key: HashKey::Secret([2; 16]),
+            store: Arc::new(Store::Memory(Memory::new(100_000))),
+            events: Arc::new(ServerEvents::new(&telemetry)),
+            telemetry,
+            hash_key,
+            tracer: None,
+        };
+        super::super::router(Neighbourhood {
+            decider: Arc::new(decider),
             usage_secret: secret.map(|secret| Arc::new(Secret(secret.as_bytes().into()))),
             health: Arc::new(Health::default()),
-            store: Arc::new(Store::Memory(Memory::new(100_000))),
-            telemetry,
         })
     }
 

@@ -12,8 +12,10 @@
 pub mod fixed_window;
 pub mod sliding_window;
 pub mod token_bucket;
+pub mod unit;
 pub mod window;
 
+pub use unit::Unit;
 pub use window::{Calendar, CalendarUnit, Window};
 
 use crate::units::{Nanos, Timestamp};

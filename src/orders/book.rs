@@ -1,60 +1,29 @@
 //! The orders, and what changes them. Every change is written down before it is confirmed, and in force when it is.
+//!
+//! People's times, and those of requests, are by our clock. The book's are by the store's: they are converted here.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
-    About, Refusal, Started, force,
+    About, BlockOrder, OverrideOrder, Refusal, Started, force,
     kept::{self, Unreadable},
+    share::Reading,
+    standing::{Kind, Order, Standing},
     started::Register,
 };
 use crate::{
-    bounds::ORDERS_MAX,
+    bounds::{ORDERS_MAX, SHARED_OVER_MAX},
     charge::{CounterKey, GateVerdict, Verdicts},
     config::override_limits,
     decision::Plan,
     live::{Generation, Live, RuleSet},
     request::Request,
     rules::{Action, Counted, Domain, find::Found, identity::HashKey},
-    store::{Store, memory::snapshot::Directory},
+    store::{Keyspace, Store, memory::snapshot::Directory},
     units::Timestamp,
 };
-
-/// The orders that stand.
-#[derive(Debug, Default)]
-pub struct Standing {
-    pub overrides: Vec<OverrideOrder>,
-    pub blocks: Vec<BlockOrder>,
-    pub resets: Vec<ResetOrder>,
-}
-
-/// Other limits, for a while.
-#[derive(Clone, Debug)]
-pub struct OverrideOrder {
-    pub about: About,
-    /// `{"limits": [...]}`, as it was given and checked.
-    pub limits: Box<str>,
-    pub until: Timestamp,
-}
-
-/// Refused, for a while.
-#[derive(Clone, Debug)]
-pub struct BlockOrder {
-    pub about: About,
-    pub until: Timestamp,
-}
-
-/// A beginning that is counted from nothing again.
-#[derive(Clone, Debug)]
-pub struct ResetOrder {
-    pub about: About,
-    pub mark: u128,
-    pub last_met_secs: Arc<AtomicU64>,
-}
 
 /// Keeps the orders, and puts them into force together with the rules.
 #[derive(Debug)]
@@ -64,6 +33,8 @@ pub struct Book {
     pub(super) state: Mutex<State>,
     /// Beside the state: cores that decide write to it, and never wait for a disk.
     pub(super) started: Register,
+    /// What was read of the orders of other replicas. One exchange with them at a time.
+    pub(super) reading: tokio::sync::Mutex<Reading>,
     /// Where orders are kept; None: a restart forgets them.
     directory: Option<Directory>,
 }
@@ -71,6 +42,14 @@ pub struct Book {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub orders: Standing,
+    /// By how much the store's clock is ahead of ours, as orders in force have it.
+    pub ahead_ns: i64,
+    /// Names of orders that ended, which the store may forget.
+    pub over: Vec<u128>,
+    /// Names and stamps of deletions that it need not keep to their end.
+    pub let_go: Vec<(u128, u64)>,
+    /// Orders came from other replicas, and are neither written down nor in force yet.
+    pub unsettled: bool,
     /// The rules in force; None until some were loaded.
     set: Option<Arc<RuleSet>>,
     /// Generations that requests may still be decided by: dropped here, not on a core that serves.
@@ -82,12 +61,16 @@ pub(super) struct State {
 pub struct Done {
     /// A restart will know of it. False: there is no state directory, or it cannot be written.
     pub kept: bool,
+    /// All replicas know of it, or will within a second. False: the store that they share did not answer, and they will
+    /// when it does. None: there is only this one.
+    pub everywhere: Option<bool>,
 }
 
 impl Book {
     /// A book with what `directory` kept of an earlier one.
     pub fn open(live: Arc<Live>, hash_key: HashKey, directory: Option<Directory>, now: Timestamp) -> Self {
-        let mut book = Self { live, hash_key, state: Mutex::default(), started: Register::default(), directory: None };
+        let (state, started, reading) = (Mutex::default(), Register::default(), tokio::sync::Mutex::default());
+        let mut book = Self { live, hash_key, state, started, reading, directory: None };
         let Some(directory) = directory else { return book };
         match kept::load(&directory, now) {
             Ok(found) => {
@@ -135,25 +118,36 @@ impl Book {
     /// # Errors
     ///
     /// Nothing matches, the counter is shared and that was not said, or the limits are wrong.
-    pub fn put_override(
+    pub async fn put_override(
+        &self,
+        now: Timestamp,
+        store: &Store,
+        about: About,
+        limits: &str,
+        until: Timestamp,
+        shared: bool,
+    ) -> Result<Done, Refusal> {
+        let everybody = self.listen(now, store).await;
+        let kept = self.write_override(now, about, limits, until, shared)?;
+        Ok(Done { kept, everywhere: self.tell(now, store, everybody).await })
+    }
+
+    fn write_override(
         &self,
         now: Timestamp,
         about: About,
         limits: &str,
         until: Timestamp,
         shared: bool,
-    ) -> Result<Done, Refusal> {
+    ) -> Result<bool, Refusal> {
         let mut state = self.state.lock();
         let set = state.rules()?;
         let domain = domain_of(&set, &about)?;
         limited(domain, &about, shared)?;
         let compiled = override_limits(limits).map_err(Refusal::Limits)?;
         compiled.suit(&set.rules, domain).map_err(|unsuited| Refusal::Limits(unsuited.to_string()))?;
-        let same = self.same_as(domain, &about);
-        let overrides = &mut state.orders.overrides;
-        overrides.retain(|order| now < order.until);
-        let place = overrides.iter().position(|order| same(&order.about));
-        put(overrides, place, OverrideOrder { about, limits: limits.into(), until })?;
+        let order = OverrideOrder { about, limits: limits.into(), until: state.by_the_store(until) };
+        self.put(&mut state, domain, now, Order::Override(order))?;
         Ok(self.changed(&mut state, now))
     }
 
@@ -162,15 +156,41 @@ impl Book {
     /// # Errors
     ///
     /// There is no such domain.
-    pub fn put_block(&self, now: Timestamp, about: About, until: Timestamp) -> Result<Done, Refusal> {
+    pub async fn put_block(
+        &self,
+        now: Timestamp,
+        store: &Store,
+        about: About,
+        until: Timestamp,
+    ) -> Result<Done, Refusal> {
+        let everybody = self.listen(now, store).await;
+        let kept = self.write_block(now, about, until)?;
+        Ok(Done { kept, everywhere: self.tell(now, store, everybody).await })
+    }
+
+    fn write_block(&self, now: Timestamp, about: About, until: Timestamp) -> Result<bool, Refusal> {
         let mut state = self.state.lock();
         let set = state.rules()?;
-        let same = self.same_as(domain_of(&set, &about)?, &about);
-        let blocks = &mut state.orders.blocks;
-        blocks.retain(|order| now < order.until);
-        let place = blocks.iter().position(|order| same(&order.about));
-        put(blocks, place, BlockOrder { about, until })?;
+        let domain = domain_of(&set, &about)?;
+        let order = BlockOrder { about, until: state.by_the_store(until) };
+        self.put(&mut state, domain, now, Order::Block(order))?;
         Ok(self.changed(&mut state, now))
+    }
+
+    /// Writes an order in the place of those about the same.
+    pub(super) fn put(&self, state: &mut State, domain: &Domain, now: Timestamp, order: Order) -> Result<(), Refusal> {
+        let (kind, now) = (order.kind(), state.by_the_store(now));
+        {
+            let same = self.same_as(domain, order.about());
+            let others = state.orders.of_kind(kind, now).filter(|other| !same(other.about())).count();
+            if others >= ORDERS_MAX {
+                return Err(Refusal::TooMany);
+            }
+            // Those of another spelling; that of the same is replaced.
+            state.orders.delete(now, kind, |other| other != order.about() && same(other));
+        }
+        state.orders.write(now, order);
+        Ok(())
     }
 
     /// Takes an override back; how many there were.
@@ -178,12 +198,15 @@ impl Book {
     /// # Errors
     ///
     /// There is no such domain.
-    pub fn delete_override(&self, now: Timestamp, about: &About) -> Result<(u32, Done), Refusal> {
-        let mut state = self.state.lock();
-        let set = state.rules()?;
-        let same = self.same_as(domain_of(&set, about)?, about);
-        let gone = remove(&mut state.orders.overrides, |order| same(&order.about));
-        Ok((gone, self.changed_if(gone > 0, &mut state, now)))
+    pub async fn delete_override(&self, now: Timestamp, store: &Store, about: &About) -> Result<(u32, Done), Refusal> {
+        let everybody = self.listen(now, store).await;
+        let (gone, kept) = {
+            let mut state = self.state.lock();
+            let set = state.rules()?;
+            let gone = state.delete(now, Kind::Override, self.same_as(domain_of(&set, about)?, about));
+            (gone, self.changed_if(gone > 0, &mut state, now))
+        };
+        Ok((gone, Done { kept, everywhere: self.tell(now, store, everybody).await }))
     }
 
     /// Lifts what blocks exactly `about`, ordered or started by a refusal; how many blocks there were.
@@ -192,36 +215,43 @@ impl Book {
     ///
     /// There is no such domain.
     pub async fn lift(&self, now: Timestamp, store: &Store, about: &About) -> Result<(u32, Done), Refusal> {
-        let (mut lifted, mut keys, done) = {
+        let everybody = self.listen(now, store).await;
+        let (mut lifted, mut keys, slots, kept) = {
             let mut state = self.state.lock();
             let set = state.rules()?;
             let domain = domain_of(&set, about)?;
-            let lifted = {
-                let same = self.same_as(domain, about);
-                remove(&mut state.orders.blocks, |order| same(&order.about))
-            };
-            let done = self.changed_if(lifted > 0, &mut state, now);
+            let lifted = state.delete(now, Kind::Block, self.same_as(domain, about));
+            let kept = self.changed_if(lifted > 0, &mut state, now);
             let generation = self.live.snapshot();
             let orders = generation.as_ref().and_then(|generation| generation.orders_of(about.domain.as_bytes()));
             let found = domain.find_under(orders, now, &about.entries(), None, &self.hash_key);
             let own = found.gates.iter().filter(|gate| gate.reach == about.reach());
-            (lifted, own.map(|gate| CounterKey(gate.key)).collect::<Vec<_>>(), done)
+            (lifted, own.map(|gate| CounterKey(gate.key)).collect::<Vec<_>>(), domain.slots, kept)
         };
+        let everywhere = self.tell(now, store, everybody).await;
         // A rule that has gone since started its blocks under names that only the register knows.
-        keys.extend(self.started.remove(|key, started| keys.contains(&key) || started.about == *about));
+        keys.extend(self.started.names(|key, started| keys.contains(&key) || started.about == *about));
         keys.sort_unstable();
         keys.dedup();
+        let keyspace = Keyspace { domain: &about.domain, slots };
         for key in keys {
-            lifted += u32::from(store.lift(now, &about.domain, key).await.map_err(Refusal::StoreAway)?);
+            lifted += u32::from(store.lift(now, keyspace, key).await.map_err(Refusal::StoreAway)?);
+            // Not before: whoever tries again after a failure needs its name.
+            self.started.remove(|listed, _| listed == key);
         }
-        Ok((lifted, done))
+        Ok((lifted, Done { kept, everywhere }))
     }
 
     /// The overrides in force, of one domain or all.
     pub fn overrides(&self, now: Timestamp, domain: Option<&str>) -> Vec<OverrideOrder> {
         let of = |about: &About| domain.is_none_or(|domain| *about.domain == *domain);
         let state = self.state.lock();
-        state.orders.overrides.iter().filter(|order| now < order.until && of(&order.about)).cloned().collect()
+        let orders = state.orders.of_kind(Kind::Override, state.by_the_store(now)).filter(|order| of(order.about()));
+        let ours = |order: &Order| match order {
+            Order::Override(order) => Some(OverrideOrder { until: state.by_us(order.until), ..order.clone() }),
+            _ => None,
+        };
+        orders.filter_map(ours).collect()
     }
 
     /// The blocks in force, of one domain or all: those that were ordered, those that refusals started, and how many
@@ -229,18 +259,22 @@ impl Book {
     pub fn blocks(&self, now: Timestamp, domain: Option<&str>) -> (Vec<BlockOrder>, Vec<Started>, u64) {
         let of = |about: &About| domain.is_none_or(|domain| *about.domain == *domain);
         let state = self.state.lock();
-        let ordered = state.orders.blocks.iter().filter(|order| now < order.until && of(&order.about));
+        let ordered = state.orders.of_kind(Kind::Block, state.by_the_store(now)).filter(|order| of(order.about()));
+        let ours = |order: &Order| match order {
+            Order::Block(order) => Some(BlockOrder { until: state.by_us(order.until), ..order.clone() }),
+            _ => None,
+        };
         let (started, unlisted) = self.started.list(now);
         let started = started.into_iter().map(|(_, started)| started).filter(|started| of(&started.about));
-        (ordered.cloned().collect(), started.collect(), unlisted)
+        (ordered.filter_map(ours).collect(), started.collect(), unlisted)
     }
 
     /// How many orders of each kind hold, by the word for it.
     pub fn counts(&self, now: Timestamp) -> [(&'static str, usize); 4] {
         let state = self.state.lock();
-        let Standing { overrides, blocks, resets } = &state.orders;
-        let started = self.started.count(now);
-        [("override", overrides.len()), ("block", blocks.len()), ("reset", resets.len()), ("started", started)]
+        let count = |kind| state.orders.count(kind, state.by_the_store(now));
+        let [overrides, blocks, resets] = [Kind::Override, Kind::Block, Kind::Reset].map(count);
+        [("override", overrides), ("block", blocks), ("reset", resets), ("started", self.started.count(now))]
     }
 
     /// Forgets what is over, and writes down what blocks were started. Whoever calls this once a second loses no more of
@@ -248,11 +282,14 @@ impl Book {
     pub fn tidy(&self, now: Timestamp) {
         let mut state = self.state.lock();
         state.retired.retain(|generation| Arc::strong_count(generation) > 1);
-        let count = |orders: &Standing| orders.overrides.len() + orders.blocks.len();
-        let before = count(&state.orders);
-        state.orders.overrides.retain(|order| now < order.until);
-        state.orders.blocks.retain(|order| now < order.until);
-        if count(&state.orders) < before {
+        let the_stores = state.by_the_store(now);
+        let forgotten = state.orders.forget(the_stores);
+        // Those beyond are found again when all is compared.
+        let room = SHARED_OVER_MAX.saturating_sub(state.over.len());
+        state.over.extend(forgotten.over.into_iter().take(room));
+        let room = SHARED_OVER_MAX.saturating_sub(state.let_go.len());
+        state.let_go.extend(forgotten.let_go.into_iter().take(room));
+        if forgotten.orders {
             self.changed(&mut state, now);
         } else if self.started.take_changed()
             && let Err(error) = self.save(&state, now)
@@ -261,14 +298,14 @@ impl Book {
         }
     }
 
-    /// Writes down and puts into force.
-    pub(super) fn changed(&self, state: &mut State, now: Timestamp) -> Done {
+    /// Writes down and puts into force; whether a restart will know of it.
+    pub(super) fn changed(&self, state: &mut State, now: Timestamp) -> bool {
         self.changed_if(true, state, now)
     }
 
     /// Writes down, for the list of started blocks may be shorter in any case; puts orders into force only where one of
     /// them changed: that compiles them all.
-    pub(super) fn changed_if(&self, orders_changed: bool, state: &mut State, now: Timestamp) -> Done {
+    pub(super) fn changed_if(&self, orders_changed: bool, state: &mut State, now: Timestamp) -> bool {
         let kept = match self.save(state, now) {
             Ok(kept) => kept,
             Err(error) => {
@@ -279,7 +316,7 @@ impl Book {
         if orders_changed {
             self.put_into_force(state);
         }
-        Done { kept }
+        kept
     }
 
     fn save(&self, state: &State, now: Timestamp) -> io::Result<bool> {
@@ -290,7 +327,7 @@ impl Book {
 
     fn put_into_force(&self, state: &mut State) {
         let Some(set) = &state.set else { return };
-        let next = force::generation(Arc::clone(set), &state.orders, &self.hash_key);
+        let next = force::generation(Arc::clone(set), &state.orders, state.ahead_ns, &self.hash_key);
         state.retired.retain(|generation| Arc::strong_count(generation) > 1);
         let before = self.live.replace(Arc::new(next));
         state.retired.extend(before);
@@ -309,6 +346,22 @@ impl State {
     /// The rules in force.
     pub(super) fn rules(&self) -> Result<Arc<RuleSet>, Refusal> {
         self.set.clone().ok_or(Refusal::NotReady)
+    }
+
+    /// What the store's clock shows when ours shows `time`.
+    pub(super) fn by_the_store(&self, time: Timestamp) -> Timestamp {
+        time.shifted(self.ahead_ns)
+    }
+
+    /// What ours shows when the store's clock shows `time`.
+    pub(super) fn by_us(&self, time: Timestamp) -> Timestamp {
+        time.shifted(self.ahead_ns.saturating_neg())
+    }
+
+    /// Takes back the orders of a kind that `gone` tells; how many stood.
+    pub(super) fn delete(&mut self, now: Timestamp, kind: Kind, gone: impl Fn(&About) -> bool) -> u32 {
+        let now = self.by_the_store(now);
+        self.orders.delete(now, kind, gone)
     }
 }
 
@@ -329,21 +382,4 @@ pub(super) fn limited(domain: &Domain, about: &About, shared: bool) -> Result<()
         return Err(Refusal::Shared { rule: rule.name.as_str().into() });
     }
     Ok(())
-}
-
-/// Puts an order in the place of an earlier one, or beside the others.
-pub(super) fn put<T>(orders: &mut Vec<T>, place: Option<usize>, order: T) -> Result<(), Refusal> {
-    match place {
-        Some(place) => orders[place] = order,
-        None if orders.len() >= ORDERS_MAX => return Err(Refusal::TooMany),
-        None => orders.push(order),
-    }
-    Ok(())
-}
-
-/// Removes those that `gone` tells; how many they were.
-pub(super) fn remove<T>(orders: &mut Vec<T>, gone: impl Fn(&T) -> bool) -> u32 {
-    let before = orders.len();
-    orders.retain(|order| !gone(order));
-    u32::try_from(before - orders.len()).unwrap_or(u32::MAX)
 }

@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::{
     About, BlockOrder, OverrideOrder, Started,
-    book::{ResetOrder, Standing},
+    standing::{Deletion, Kind, Order, Record, ResetOrder, Standing, Told},
 };
-use crate::{charge::CounterKey, store::memory::snapshot::Disk, text::Text, units::Timestamp};
+use crate::{bounds::RESET_KEPT, charge::CounterKey, store::memory::snapshot::Disk, text::Text, units::Timestamp};
 
 const FILE: &str = "orders.json";
 const UNFINISHED: &str = "orders.json.unfinished";
@@ -62,13 +62,16 @@ pub fn load(disk: &impl Disk, now: Timestamp) -> Result<Found, Unreadable> {
 ///
 /// What the disk says; the old one is there then.
 pub fn save(disk: &impl Disk, orders: &Standing, started: &[(CounterKey, Started)]) -> io::Result<()> {
-    let kept = Kept {
-        version: VERSION,
-        overrides: orders.overrides.iter().map(KeptOverride::from).collect(),
-        blocks: orders.blocks.iter().map(KeptBlock::from).collect(),
-        resets: orders.resets.iter().map(KeptReset::from).collect(),
-        started: started.iter().map(|(key, started)| KeptStarted::new(*key, started)).collect(),
-    };
+    let started = started.iter().map(|(key, started)| KeptStarted::new(*key, started)).collect();
+    let mut kept = Kept { version: VERSION, started, ..Kept::default() };
+    for record in orders.records() {
+        match &record.order {
+            Order::Override(order) => kept.overrides.push(Stamped::new(record, order.into())),
+            Order::Block(order) => kept.blocks.push(Stamped::new(record, order.into())),
+            Order::Reset(order) => kept.resets.push(Stamped::new(record, order.into())),
+            Order::Deleted(deletion) => kept.deleted.push(Stamped::new(record, deletion.into())),
+        }
+    }
     let json = serde_json::to_vec(&kept)?;
     let mut file = disk.create(UNFINISHED)?;
     writeln!(file, "{:08x}", crc32fast::hash(&json))?;
@@ -86,21 +89,50 @@ fn parse(bytes: &[u8], now: Timestamp) -> Result<Found, String> {
     if kept.version != VERSION {
         return Err(format!("version {}, this program knows {VERSION}", kept.version));
     }
-    let orders = Standing {
-        overrides: kept.overrides.into_iter().map(OverrideOrder::from).collect(),
-        blocks: kept.blocks.into_iter().map(BlockOrder::from).collect(),
-        resets: kept.resets.into_iter().map(|reset| reset.order(now)).collect(),
-    };
+    let overrides = kept.overrides.into_iter().map(|it| it.record(|order| Some(Order::Override(order.into()))));
+    let blocks = kept.blocks.into_iter().map(|it| it.record(|order| Some(Order::Block(order.into()))));
+    let resets = kept.resets.into_iter().map(|it| it.record(|order| order.order(now).map(Order::Reset)));
+    let deleted = kept.deleted.into_iter().map(|it| it.record(|order| Some(Order::Deleted(order.into()))));
+    let mut orders = Standing::default();
+    for record in overrides.chain(blocks).chain(resets).chain(deleted) {
+        // The checksum held: what makes no sense was never written.
+        orders.merge(record.ok_or("an order makes no sense")?);
+    }
     Ok(Found { orders, started: kept.started.into_iter().map(KeptStarted::started).collect() })
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept {
     version: u32,
-    overrides: Vec<KeptOverride>,
-    blocks: Vec<KeptBlock>,
-    resets: Vec<KeptReset>,
+    overrides: Vec<Stamped<KeptOverride>>,
+    blocks: Vec<Stamped<KeptBlock>>,
+    resets: Vec<Stamped<KeptReset>>,
+    #[serde(default)]
+    deleted: Vec<Stamped<KeptDeletion>>,
     started: Vec<KeptStarted>,
+}
+
+/// An order, and what is known of it beside what it says: nothing, in files from before replicas shared their orders.
+#[derive(Serialize, Deserialize)]
+struct Stamped<T> {
+    #[serde(default)]
+    stamp: u64,
+    #[serde(default)]
+    kept_until_ns: u64,
+    #[serde(flatten)]
+    order: T,
+}
+
+impl<T> Stamped<T> {
+    fn new(record: &Record, order: T) -> Self {
+        Self { stamp: record.stamp, kept_until_ns: record.kept_until.0, order }
+    }
+
+    fn record(self, order: impl FnOnce(T) -> Option<Order>) -> Option<Record> {
+        let order = order(self.order)?;
+        let kept_until = Timestamp(self.kept_until_ns).max(order.until().unwrap_or_default());
+        Some(Record { order, stamp: self.stamp, kept_until, told: Told::Untold })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,23 +143,40 @@ struct KeptAbout {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptOverride {
+pub(super) struct KeptOverride {
     about: KeptAbout,
     limits: Box<str>,
     until_ns: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptBlock {
+pub(super) struct KeptBlock {
     about: KeptAbout,
     until_ns: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptReset {
+pub(super) struct KeptReset {
     about: KeptAbout,
     /// Hexadecimal: JSON's readers lose bits of large numbers.
     mark: String,
+    /// Missing in files from before resets had an end.
+    #[serde(default)]
+    until_ns: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptDeletion {
+    kind: KeptKind,
+    about: KeptAbout,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KeptKind {
+    Override,
+    Block,
+    Reset,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -180,18 +229,42 @@ impl From<KeptBlock> for BlockOrder {
 
 impl From<&ResetOrder> for KeptReset {
     fn from(order: &ResetOrder) -> Self {
-        Self { about: (&order.about).into(), mark: format!("{:032x}", order.mark) }
+        Self { about: (&order.about).into(), mark: format!("{:032x}", order.mark), until_ns: order.until.0 }
     }
 }
 
 impl KeptReset {
-    fn order(self, now: Timestamp) -> ResetOrder {
-        ResetOrder {
+    /// The order, which counts as last met `now`; None if its mark is no number.
+    pub(super) fn order(self, now: Timestamp) -> Option<ResetOrder> {
+        let until = if self.until_ns == 0 { now.plus(RESET_KEPT) } else { Timestamp(self.until_ns) };
+        Some(ResetOrder {
             about: self.about.into(),
-            // The checksum held: what is no number was never written. Any mark still tells old from new.
-            mark: u128::from_str_radix(&self.mark, 16).unwrap_or(1),
+            mark: u128::from_str_radix(&self.mark, 16).ok()?,
+            until,
             last_met_secs: Arc::new(AtomicU64::new(now.0 / 1_000_000_000)),
-        }
+        })
+    }
+}
+
+impl From<&Deletion> for KeptDeletion {
+    fn from(deletion: &Deletion) -> Self {
+        let kind = match deletion.kind {
+            Kind::Override => KeptKind::Override,
+            Kind::Block => KeptKind::Block,
+            Kind::Reset => KeptKind::Reset,
+        };
+        Self { kind, about: (&deletion.about).into() }
+    }
+}
+
+impl From<KeptDeletion> for Deletion {
+    fn from(kept: KeptDeletion) -> Self {
+        let kind = match kept.kind {
+            KeptKind::Override => Kind::Override,
+            KeptKind::Block => Kind::Block,
+            KeptKind::Reset => Kind::Reset,
+        };
+        Self { kind, about: kept.about.into() }
     }
 }
 

@@ -16,7 +16,8 @@ pub enum Refusal {
     },
     /// What is wrong with the limits of an override.
     Limits(String),
-    /// The store of counters cannot be asked: why. What it keeps may have changed all the same.
+    /// The store of counters cannot be asked: why. What it keeps may have changed all the same, and so may
+    /// orders.
     StoreAway(Away),
     /// There are as many orders of this kind as there may be.
     TooMany,

@@ -10,10 +10,11 @@ use std::sync::{
 
 use super::{
     About, Book, Refusal,
-    book::{Done, ResetOrder, domain_of, limited, put, remove},
+    book::{Done, State, domain_of, limited},
+    standing::{Kind, Order, ResetOrder},
 };
 use crate::{
-    bounds::ORDERS_MAX,
+    bounds::{ORDERS_MAX, RESET_KEPT},
     decision::plan,
     limit::Counter,
     request::{Entry, Request, RequestLimit},
@@ -48,11 +49,14 @@ impl Book {
         about: &About,
         shared: bool,
     ) -> Result<ResetDone, Refusal> {
-        if about.prefix {
-            self.reset_beginning(now, about, shared)
+        let everybody = self.listen(now, store).await;
+        let (counters, blocks, kept) = if about.prefix {
+            self.reset_beginning(now, store, about, shared)?
         } else {
-            self.reset_whole(now, store, about, shared).await
-        }
+            self.reset_whole(now, store, about, shared).await?
+        };
+        let done = Done { kept, everywhere: self.tell(now, store, everybody).await };
+        Ok(ResetDone { counters, blocks, done })
     }
 
     async fn reset_whole(
@@ -61,7 +65,7 @@ impl Book {
         store: &Store,
         about: &About,
         shared: bool,
-    ) -> Result<ResetDone, Refusal> {
+    ) -> Result<(Option<u32>, u32, bool), Refusal> {
         let generation = self.live.snapshot().clone().ok_or(Refusal::NotReady)?;
         let domain = domain_of(&generation, about)?;
         limited(domain, about, shared)?;
@@ -71,37 +75,45 @@ impl Book {
         for found in all_ways(domain, orders, now, &entries, &self.hash_key) {
             let found = [found];
             let plan = plan(Some(domain), &request, &found);
-            let emptied = store.reset(now, &about.domain, &plan.charges).await.map_err(Refusal::StoreAway)?;
+            let emptied = store.reset(now, domain.into(), &plan.charges).await.map_err(Refusal::StoreAway)?;
             all.counters += emptied.counters;
             all.blocks += emptied.blocks;
             self.started.remove(|key, _| plan.charges.gates.iter().any(|gate| gate.key == key));
         }
+        // Whatever stands on these entries is in the way, also as a beginning.
+        let [whole, beginning] = [false, true].map(|prefix| self.same_as(domain, &About { prefix, ..about.clone() }));
         let mut state = self.state.lock();
-        let same = |order: &About| order.domain == about.domain && order.entries == about.entries;
-        let lifted = remove(&mut state.orders.blocks, |order| same(&order.about));
-        all.blocks += lifted;
-        let done = self.changed_if(lifted > 0, &mut state, now);
-        Ok(ResetDone { counters: Some(all.counters), blocks: all.blocks, done })
+        let lifted = state.delete(now, Kind::Block, |order| whole(order) || beginning(order));
+        let kept = self.changed_if(lifted > 0, &mut state, now);
+        Ok((Some(all.counters), all.blocks + lifted, kept))
     }
 
-    fn reset_beginning(&self, now: Timestamp, about: &About, shared: bool) -> Result<ResetDone, Refusal> {
+    fn reset_beginning(
+        &self,
+        now: Timestamp,
+        store: &Store,
+        about: &About,
+        shared: bool,
+    ) -> Result<(Option<u32>, u32, bool), Refusal> {
         let mut state = self.state.lock();
         let set = state.rules()?;
         let domain = domain_of(&set, about)?;
         limited(domain, about, shared)?;
-        let same = self.same_as(domain, about);
-        let mut place = state.orders.resets.iter().position(|order| same(&order.about));
-        if place.is_none() && state.orders.resets.len() >= ORDERS_MAX {
-            place = forgettable(&state.orders.resets, domain, now);
+        // Where others share the store, nobody knows whether their requests still meet a mark.
+        if store.shared().is_none() && state.orders.count(Kind::Reset, state.by_the_store(now)) >= ORDERS_MAX {
+            make_room(&mut state, domain, now);
         }
-        let last_met_secs = Arc::new(AtomicU64::new(now.0 / Nanos::SECOND.0));
-        let mark = fresh_mark(domain.order_name(&about.entries(), &self.hash_key), now);
-        put(&mut state.orders.resets, place, ResetOrder { about: about.clone(), mark, last_met_secs })?;
-        let mut blocks = remove(&mut state.orders.blocks, |order| about.begins(&order.about));
+        let order = ResetOrder {
+            about: about.clone(),
+            mark: fresh_mark(domain.order_name(&about.entries(), &self.hash_key), now),
+            until: state.by_the_store(now.plus(RESET_KEPT)),
+            last_met_secs: Arc::new(AtomicU64::new(now.0 / Nanos::SECOND.0)),
+        };
+        self.put(&mut state, domain, now, Order::Reset(order))?;
+        let mut blocks = state.delete(now, Kind::Block, |order| about.begins(order));
         let started = self.started.remove(|_, started| about.begins(&started.about));
         blocks = blocks.saturating_add(u32::try_from(started.len()).unwrap_or(u32::MAX));
-        let done = self.changed(&mut state, now);
-        Ok(ResetDone { counters: None, blocks, done })
+        Ok((None, blocks, self.changed(&mut state, now)))
     }
 }
 
@@ -141,13 +153,20 @@ fn fresh_mark(name: u128, now: Timestamp) -> u128 {
     u128::from_be_bytes(mark)
 }
 
-/// The reset that was met least lately, if nothing would be lost with it: neither what was counted before it nor since
-/// still counts.
-fn forgettable(resets: &[ResetOrder], domain: &Domain, now: Timestamp) -> Option<usize> {
-    let last_met = |order: &ResetOrder| order.last_met_secs.load(Relaxed);
-    let (place, least) = resets.iter().enumerate().min_by_key(|(_, order)| last_met(order))?;
-    let unmet = now.since(Timestamp::from_secs(last_met(least)));
-    (*least.about.domain == *domain.name && unmet > longest_memory(domain, now)).then_some(place)
+/// Takes back the reset that was met least lately, if nothing would be lost with it: neither what was counted before it
+/// nor since still counts.
+fn make_room(state: &mut State, domain: &Domain, now: Timestamp) {
+    let the_stores = state.by_the_store(now);
+    let resets = state.orders.of_kind(Kind::Reset, the_stores).filter_map(|order| match order {
+        Order::Reset(order) => Some((order.last_met_secs.load(Relaxed), &order.about)),
+        _ => None,
+    });
+    let Some((last_met, about)) = resets.min_by_key(|(last_met, _)| *last_met) else { return };
+    let unmet = now.since(Timestamp::from_secs(last_met));
+    if *about.domain == *domain.name && unmet > longest_memory(domain, now) {
+        let about = about.clone();
+        state.delete(now, Kind::Reset, |order| *order == about);
+    }
 }
 
 /// How long any counter or block of a domain may matter.

@@ -10,7 +10,7 @@ use crate::{
     decision::Plan,
     request::{Ask, Request},
     rules::{find::Found, orders::Reach},
-    units::Timestamp,
+    units::{Nanos, Timestamp},
 };
 
 /// One block that a refusal started.
@@ -33,7 +33,13 @@ struct Listed {
     unlisted: u64,
     unlisted_until: Timestamp,
     changed: bool,
+    /// When what is over was last forgotten.
+    swept: Timestamp,
 }
+
+/// How often a full list is looked through for room at the most: each look takes the lock for all of it, from cores that
+/// decide.
+const SWEPT_APART: Nanos = Nanos::SECOND;
 
 impl Register {
     /// Notes the blocks that a refused request started. Takes a lock and allocates, which only they cost.
@@ -69,15 +75,24 @@ impl Register {
     pub(super) fn add(&self, key: CounterKey, started: Started, now: Timestamp) {
         let mut listed = self.0.lock();
         listed.changed = true;
-        if listed.by_key.len() >= STARTED_BLOCKS_LISTED_MAX && !listed.by_key.contains_key(&key) {
+        let is_known = listed.by_key.contains_key(&key);
+        let is_full = |listed: &Listed| listed.by_key.len() >= STARTED_BLOCKS_LISTED_MAX && !is_known;
+        // Also where the clock was set back.
+        if is_full(&listed) && listed.swept.0.abs_diff(now.0) >= SWEPT_APART.0 {
             listed.forget(now);
         }
-        if listed.by_key.len() < STARTED_BLOCKS_LISTED_MAX || listed.by_key.contains_key(&key) {
-            listed.by_key.insert(key, started);
-        } else {
+        if is_full(&listed) {
             listed.unlisted += 1;
             listed.unlisted_until = listed.unlisted_until.max(started.until);
+        } else {
+            listed.by_key.insert(key, started);
         }
+    }
+
+    /// The names in the store of those that `which` tells.
+    pub(super) fn names(&self, which: impl Fn(CounterKey, &Started) -> bool) -> Vec<CounterKey> {
+        let listed = self.0.lock();
+        listed.by_key.iter().filter(|(key, it)| which(**key, it)).map(|(key, _)| *key).collect()
     }
 
     /// Removes those that `which` tells, and returns their names in the store.
@@ -96,8 +111,11 @@ impl Register {
         let mut listed = self.0.lock();
         listed.forget(now);
         let mut list: Vec<_> = listed.by_key.iter().map(|(key, it)| (*key, it.clone())).collect();
+        let unlisted = listed.unlisted;
+        // Cores that decide wait for the copy, not for its order.
+        drop(listed);
         list.sort_by_key(|(key, it)| (it.until, *key));
-        (list, listed.unlisted)
+        (list, unlisted)
     }
 
     /// How many of those that last at `now` are listed.
@@ -116,6 +134,7 @@ impl Register {
 impl Listed {
     /// Forgets what is over.
     fn forget(&mut self, now: Timestamp) {
+        self.swept = now;
         self.by_key.retain(|_, started| now < started.until);
         if self.unlisted_until <= now {
             self.unlisted = 0;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{kept, *};
+use super::{kept, standing::Kind, *};
 use crate::{
     config::{Compiled, DomainDefaults, RuleFile, compile},
     decision::{decide, plan},
@@ -63,7 +63,7 @@ impl World {
         let decisions = Decisions::new(Telemetry::new(1), &compiled.rules);
         let (number, hash) = (1, String::new());
         let Compiled { rules, responses, usage_pages, .. } = compiled;
-        self.book.go_live(Arc::new(RuleSet { number, hash, rules, responses, usage_pages, decisions }));
+        self.book.go_live(Arc::new(RuleSet { number, hash, rules, responses, usage_pages, decisions, compat: None }));
     }
 
     /// Asks for one hit; None: let through, else the seconds to wait.
@@ -92,7 +92,19 @@ impl World {
 
     fn instead(&self, entries: &[(&str, &str)], prefix: bool, limits: &str) -> Result<Done, Refusal> {
         let limits = format!("{{\"limits\": [{limits}]}}");
-        self.book.put_override(NOW, about(entries, prefix), &limits, NOW.plus(HOUR), true)
+        self.put_override(about(entries, prefix), &limits, true)
+    }
+
+    fn put_override(&self, about: About, limits: &str, shared: bool) -> Result<Done, Refusal> {
+        now_or_never(self.book.put_override(NOW, &self.store, about, limits, NOW.plus(HOUR), shared))
+    }
+
+    fn block(&self, about: About, length: Nanos) -> Result<Done, Refusal> {
+        now_or_never(self.book.put_block(NOW, &self.store, about, NOW.plus(length)))
+    }
+
+    fn delete_override(&self, entries: &[(&str, &str)]) -> u32 {
+        now_or_never(self.book.delete_override(NOW, &self.store, &about(entries, false))).unwrap().0
     }
 
     fn reset(&self, entries: &[(&str, &str)], prefix: bool) -> ResetDone {
@@ -139,8 +151,7 @@ fn the_longest_override_that_matches_wins() {
     assert_eq!((world.passes(NOW, &ACME, 9), world.passes(NOW, &ORDERS, 9)), (5, 5));
     world.instead(&ORDERS, false, "\"7/hour\"").unwrap();
     assert_eq!(world.passes(NOW, &ORDERS, 9), 2, "seven less the five that were counted");
-    let (deleted, _) = world.book.delete_override(NOW, &about(&ORDERS, false)).unwrap();
-    assert_eq!(deleted, 1);
+    assert_eq!(world.delete_override(&ORDERS), 1);
     assert_eq!(world.passes(NOW, &ORDERS, 9), 0, "seven counted, five allowed");
 }
 
@@ -164,7 +175,7 @@ fn an_override_of_a_rule_that_only_watches_only_watches() {
 fn orders_that_make_no_sense_change_nothing_and_say_why() {
     let world = World::new();
     let refused = |entries: &[(&str, &str)], limits: &str, shared: bool| {
-        world.book.put_override(NOW, about(entries, false), limits, NOW.plus(HOUR), shared).unwrap_err()
+        world.put_override(about(entries, false), limits, shared).unwrap_err()
     };
     let good = r#"{"limits": ["5/hour"]}"#;
     assert_eq!(refused(&[("nothing", "x")], good, true), Refusal::NoLimit);
@@ -173,21 +184,21 @@ fn orders_that_make_no_sense_change_nothing_and_say_why() {
     assert!(matches!(refused(&ACME, r#"{"limits": ["5"]}"#, false), Refusal::Limits(_)));
     let mut elsewhere = about(&ACME, false);
     elsewhere.domain = "nowhere".into();
-    let refusal = world.book.put_override(NOW, elsewhere.clone(), good, NOW.plus(HOUR), false).unwrap_err();
+    let refusal = world.put_override(elsewhere.clone(), good, false).unwrap_err();
     assert_eq!(refusal, Refusal::UnknownDomain("nowhere".into()));
-    assert_eq!(world.book.put_block(NOW, elsewhere, NOW.plus(HOUR)).unwrap_err(), refusal);
+    assert_eq!(world.block(elsewhere, HOUR).unwrap_err(), refusal);
     assert!(world.book.overrides(NOW, None).is_empty() && world.book.blocks(NOW, None).0.is_empty());
 }
 
 #[test]
 fn an_ordered_block_refuses_until_its_end_whatever_the_limits_say_and_charges_nothing() {
     let world = World::new();
-    world.book.put_block(NOW, about(&ACME, false), NOW.plus(HOUR)).unwrap();
+    world.block(about(&ACME, false), HOUR).unwrap();
     assert_eq!(world.ask(NOW, &ACME), Some(3_600));
     assert_eq!(world.ask(NOW, &ORDERS), None, "only exactly this descriptor");
     assert_eq!(world.ask(Timestamp(NOW.plus(HOUR).0 - 1), &ACME), Some(1));
     assert_eq!(world.passes(NOW.plus(HOUR), &ACME, 5), 2);
-    world.book.put_block(NOW, about(&BETA, true), NOW.plus(HOUR)).unwrap();
+    world.block(about(&BETA, true), HOUR).unwrap();
     let longer = [("api_key", "beta"), ("unheard", "of")];
     assert_eq!((world.ask(NOW, &BETA), world.ask(NOW, &longer)), (Some(3_600), Some(3_600)), "rule or no rule");
     assert_eq!((world.lift(&BETA, true), world.ask(NOW, &longer)), (1, None));
@@ -217,13 +228,25 @@ fn a_reset_empties_every_counter_of_one_descriptor_lifts_its_blocks_and_leaves_o
     let done = world.reset(&ACME, false);
     assert_eq!((done.counters, done.blocks), (Some(2), 0), "the hour's and the minute's");
     assert_eq!((world.passes(NOW, &ACME, 5), world.passes(NOW, &BETA, 5)), (3, 0));
-    world.book.delete_override(NOW, &about(&ACME, false)).unwrap();
+    world.delete_override(&ACME);
     assert_eq!(world.passes(NOW, &ACME, 5), 2, "the hour was reset, too");
 
     assert_eq!(world.passes(NOW, &LOGIN, 2), 1);
     let done = world.reset(&LOGIN, false);
     assert_eq!((done.counters, done.blocks), (Some(1), 1));
     assert_eq!(world.passes(NOW, &LOGIN, 2), 1);
+}
+
+#[test]
+fn a_reset_lifts_what_blocks_another_spelling_and_a_beginning_of_the_same() {
+    let world = World::new();
+    let spelled = |path| [("api_key", "acme"), ("path", path)];
+    for prefix in [false, true] {
+        world.block(about(&spelled("/v1/orders/7"), prefix), HOUR).unwrap();
+        assert!(world.ask(NOW, &spelled("/v1/orders/8")).is_some());
+        assert_eq!(world.reset(&spelled("/v1/orders/8"), false).blocks, 1);
+        assert_eq!(world.ask(NOW, &spelled("/v1/orders/7")), None);
+    }
 }
 
 #[test]
@@ -246,7 +269,7 @@ fn orders_outlive_the_process_and_rules_that_come_and_go() {
     let state = tempfile::tempdir().unwrap();
     let world = World::with(RULES, Some(state.path()));
     assert!(world.instead(&ACME, false, "\"4/hour\"").unwrap().kept);
-    assert!(world.book.put_block(NOW, about(&BETA, true), NOW.plus(HOUR)).unwrap().kept);
+    assert!(world.block(about(&BETA, true), HOUR).unwrap().kept);
     world.reset(&ORDERS, true);
     assert_eq!(world.passes(NOW, &LOGIN, 2), 1);
     world.book.tidy(NOW);
@@ -278,7 +301,7 @@ fn a_file_that_is_damaged_anywhere_is_set_aside_and_nothing_of_it_is_believed() 
         }
     }
     std::fs::write(&file, good).unwrap();
-    assert_eq!(kept::load(&directory, NOW).unwrap().orders.overrides.len(), 1);
+    assert_eq!(kept::load(&directory, NOW).unwrap().orders.count(Kind::Override, NOW), 1);
 }
 
 #[test]
@@ -289,6 +312,54 @@ fn an_ordered_block_wakes_none_of_a_rule_that_asks_for_no_blocks_any_more() {
     );
     assert_eq!(world.passes(NOW, &ACME, 2), 1);
     world.load("domain: shop\ndescriptors: [{key: api_key, limits: [9/minute]}]");
-    world.book.put_block(NOW, about(&ACME, false), NOW.plus(Nanos::from_secs(60))).unwrap();
+    world.block(about(&ACME, false), Nanos::from_secs(60)).unwrap();
     assert_eq!(world.ask(NOW, &ACME), Some(60));
+}
+
+#[test]
+fn an_order_ends_when_the_clock_of_the_store_shows_its_end() {
+    let world = World::new();
+    // It is a minute ahead of ours.
+    let minute = Nanos::from_secs(60);
+    world.book.state.lock().ahead_ns = minute.0.cast_signed();
+    world.block(about(&ACME, true), HOUR).unwrap();
+    world.instead(&BETA, false, "\"4/hour\"").unwrap();
+    {
+        let state = world.book.state.lock();
+        let ends: Vec<_> = state.orders.records().iter().map(|record| record.order.until().unwrap()).collect();
+        assert_eq!(ends, [NOW.plus(HOUR).plus(minute); 2], "as all replicas are told");
+    }
+    assert_eq!(world.book.blocks(NOW, None).0[0].until, NOW.plus(HOUR), "as people here are told");
+    assert_eq!(world.ask(Timestamp(NOW.plus(HOUR).0 - 1), &ACME), Some(1));
+    assert_eq!(world.ask(NOW.plus(HOUR), &ACME), None);
+    world.book.tidy(NOW.plus(HOUR));
+    assert!(world.book.state.lock().orders.records().is_empty());
+}
+
+#[test]
+fn what_is_kept_over_a_restart_is_as_old_as_before_and_so_is_what_was_taken_back() {
+    let state = tempfile::tempdir().unwrap();
+    let world = World::with(RULES, Some(state.path()));
+    world.instead(&ACME, false, "\"4/hour\"").unwrap();
+    world.block(about(&BETA, true), HOUR).unwrap();
+    world.reset(&ORDERS, true);
+    world.delete_override(&ACME);
+    let told = |world: &World| {
+        let state = world.book.state.lock();
+        let lines = state.orders.records().into_iter().map(|it| (it.stamp, it.kept_until, entry::bytes_of(&it.order)));
+        lines.collect::<Vec<_>>()
+    };
+    let again = World::with(RULES, Some(state.path()));
+    assert_eq!((told(&again), told(&again).len()), (told(&world), 3));
+    // A file from before there were stamps.
+    let file = state.path().join("orders.json");
+    let about = r#""about":{"domain":"shop","descriptor":[["api_key","beta"]],"prefix":true}"#;
+    let until = NOW.plus(HOUR).0;
+    let json = format!(
+        r#"{{"version":1,"overrides":[],"blocks":[{{{about},"until_ns":{until}}}],"resets":[{{{about},"mark":"7"}}],"started":[]}}"#
+    );
+    std::fs::write(&file, format!("{:08x}\n{json}", crc32fast::hash(json.as_bytes()))).unwrap();
+    let before = World::with(RULES, Some(state.path()));
+    assert_eq!(before.book.blocks(NOW, None).0.len(), 1);
+    assert_eq!(before.book.state.lock().orders.count(Kind::Reset, NOW), 1);
 }

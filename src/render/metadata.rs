@@ -19,12 +19,13 @@ use crate::{
     rules::Mode,
 };
 
-pub(super) fn send(decision: &Decision<'_>, store: &str, sink: &mut impl Sink) {
-    if let Some(domain) = decision.domain {
+/// `of_rule`: with what the rule that answers says under `metadata`, and with the domain; someone else tells both otherwise.
+pub(super) fn send(decision: &Decision<'_>, store: &str, of_rule: bool, sink: &mut impl Sink) {
+    if of_rule && let Some(domain) = decision.domain {
         sink.field("domain", Field::Text(&domain.name));
     }
     if let Some(answer) = &decision.answer {
-        send_answer(answer, sink);
+        send_answer(answer, decision.domain.is_some_and(|domain| domain.shadow), sink);
     }
     sink.field("store", Field::Text(store));
     if let Some(answer) = &decision.answer {
@@ -34,13 +35,13 @@ pub(super) fn send(decision: &Decision<'_>, store: &str, sink: &mut impl Sink) {
         if answer.blocked {
             sink.field("blocked", Field::Bool(true));
         }
-        if let Some(metadata) = &answer.rule.metadata {
+        if of_rule && let Some(metadata) = &answer.rule.metadata {
             sink.field("metadata", Field::Value(metadata));
         }
     }
 }
 
-fn send_answer(answer: &Answer<'_>, sink: &mut impl Sink) {
+fn send_answer(answer: &Answer<'_>, all_shadow: bool, sink: &mut impl Sink) {
     sink.field("rule", Field::Text(&answer.rule.name));
     if let Some(figure) = answer.figure() {
         sink.field("limit", Field::Number(facts::limit(figure)));
@@ -51,12 +52,12 @@ fn send_answer(answer: &Answer<'_>, sink: &mut impl Sink) {
     if let Some(secs) = answer.retry_after_secs {
         sink.field("retry_after", Field::Number(secs));
     }
-    sink.field("mode", Field::Text(mode(answer)));
+    sink.field("mode", Field::Text(mode(answer, all_shadow)));
 }
 
 /// That of the reported window: rules that enforce may have shadow limits, and the other way round.
-fn mode(answer: &Answer<'_>) -> &'static str {
-    let shadow = answer.figure().is_some_and(|figure| figure.limit.shadow);
+fn mode(answer: &Answer<'_>, all_shadow: bool) -> &'static str {
+    let shadow = all_shadow || answer.figure().is_some_and(|figure| figure.limit.shadow);
     match answer.rule.mode {
         _ if shadow => "shadow",
         Mode::Quota => "quota",

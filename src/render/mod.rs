@@ -8,6 +8,7 @@ pub mod facts;
 pub mod headers;
 pub mod metadata;
 pub mod rehearsal;
+pub mod repeat;
 mod scene;
 pub mod template;
 pub mod text;
@@ -37,6 +38,14 @@ pub trait Sink {
     fn field(&mut self, name: &str, value: Field<'_>);
 }
 
+/// The largest whole number below which an f64 holds every one: what a Struct's number can say exactly.
+pub const EXACT_MAX: u64 = 1 << 53;
+
+/// What a `uint32` of the protocol can say of a count.
+pub fn saturated(count: u64) -> u64 {
+    count.min(u64::from(u32::MAX))
+}
+
 /// The value of a metadata field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field<'a> {
@@ -45,6 +54,15 @@ pub enum Field<'a> {
     Number(u64),
     Bool(bool),
     Value(&'a Value),
+}
+
+/// What answers tell beside what was decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// Where the counters live.
+    pub store: &'a str,
+    /// The metadata has the request in it, as envoyproxy/ratelimit's.
+    pub repeats_request: bool,
 }
 
 /// How a rule answers, compiled. Rules that look alike share one.
@@ -59,13 +77,12 @@ pub struct Response {
 ///
 /// Envoy appends the headers of an accepted request to the upstream's, so those are rate-limit headers only;
 /// `retry-after` and `content-type` go with refusals. `responses` is the list that
-/// [`Rule::response`](crate::rules::Rule::response) points into; `store` names where the counters live. `scratch` is
-/// room to build values in, left empty, so that a warmed-up caller allocates nothing.
+/// [`Rule::response`](crate::rules::Rule::response) points into. `scratch` is room to build values in, left empty, so that a warmed-up caller allocates nothing.
 pub fn render(
     decision: &Decision<'_>,
     request: &Request<'_>,
     responses: &[Response],
-    store: &str,
+    beside: Beside<'_>,
     scratch: &mut Vec<u8>,
     sink: &mut impl Sink,
 ) {
@@ -75,7 +92,10 @@ pub fn render(
     {
         response.render(&Facts::new(decision, answer, request), scratch, sink);
     }
-    metadata::send(decision, store, sink);
+    metadata::send(decision, beside.store, !beside.repeats_request, sink);
+    if beside.repeats_request {
+        repeat::send(decision, request, sink);
+    }
     scratch.clear();
 }
 

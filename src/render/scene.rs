@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::{
     decision::{Answer, Decision, Figure, Status},
     limit::{Algorithm, Limit, Window},
-    render::{Collected, Response, render},
+    render::{Beside, Collected, Response, render},
     request::{Descriptor, Entry, Request},
-    rules::{Action, Domain, Expose, Level, Mode, OnStoreError, Place, Report, RequestLimits, Rule, RuleLimit},
+    rules::{
+        Action, Domain, Expose, Level, Mode, OnStoreError, Place, Report, RequestLimits, Rule, RuleLimit, Slots, ToldAs,
+    },
     units::{Nanos, Timestamp},
 };
 
@@ -44,9 +46,12 @@ impl Scene {
     pub fn new(domain: &str, rule: &str) -> Self {
         Self {
             domain: Domain {
+                shadow: false,
+                all_quota: false,
                 name: domain.into(),
                 count_denied: false,
                 request_limits: RequestLimits::Use,
+                slots: Slots::default(),
                 blocks: false,
                 request_rule: bare_rule("request"),
                 override_limit: 0,
@@ -132,8 +137,14 @@ impl Scene {
             blocked: false,
             silent: self.silent,
         };
-        let status =
-            Status { refused: self.refused, figure: answer.figure().copied(), exposed: self.exposed, unlimited: false };
+        let status = Status {
+            refused: self.refused,
+            figure: answer.figure().copied(),
+            exposed: self.exposed,
+            unlimited: false,
+            quota: false,
+            met: None,
+        };
         Decision {
             now: self.now,
             domain: Some(&self.domain),
@@ -157,7 +168,8 @@ impl Scene {
     pub fn play(&self, response: &Response) -> Collected {
         let mut collected = Collected::default();
         let responses = std::slice::from_ref(response);
-        render(&self.decision(), &self.request(), responses, "memory", &mut Vec::new(), &mut collected);
+        let beside = Beside { store: "memory", repeats_request: false };
+        render(&self.decision(), &self.request(), responses, beside, &mut Vec::new(), &mut collected);
         collected
     }
 }
@@ -181,5 +193,6 @@ fn bare_rule(name: &str) -> Rule {
         response: 0,
         metadata: None,
         children: Level::default(),
+        told_as: ToldAs::default(),
     }
 }

@@ -214,7 +214,14 @@ fn where_nothing_matches_only_the_store_is_named() {
     (decision.answer, decision.domain) = (None, None);
     let mut answer = Collected::default();
     let mut scratch = Vec::new();
-    render(&decision, &scene.request(), &[], "redis", &mut scratch, &mut answer);
+    render(
+        &decision,
+        &scene.request(),
+        &[],
+        Beside { store: "redis", repeats_request: false },
+        &mut scratch,
+        &mut answer,
+    );
     assert_eq!(answer.fields, [("store".to_owned(), CollectedField::Text("redis".to_owned()))]);
     assert_eq!((answer.headers, answer.body, scratch), (vec![], None, vec![]));
 }

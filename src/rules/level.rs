@@ -1,4 +1,8 @@
-//! One level of rules: for each key, what may match its value, cheapest first.
+//! One level of rules: for each key, what may match its value, cheapest first. [`candidates`] is the same for people who
+//! ask why, [`listed`] for those who ask what there is.
+
+pub mod candidates;
+pub mod listed;
 
 use std::net::IpAddr;
 
@@ -62,6 +66,11 @@ impl Level {
         self.keys.as_ref()?.get(key)?.find(value)
     }
 
+    /// Whether any of its rules has this key.
+    pub fn has_key(&self, key: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.contains_key(key))
+    }
+
     /// Whether it has no rules: its parent is a leaf.
     pub fn is_empty(&self) -> bool {
         self.keys.is_none()
@@ -93,10 +102,16 @@ impl KeyRules {
     }
 
     fn find(&self, value: &[u8]) -> Option<RuleIndex> {
+        self.as_compared(value, |value, address| self.find_value(value, address))
+    }
+
+    /// Hands `value` on as it is compared, and the address that it is where values are addresses.
+    #[inline]
+    fn as_compared<T>(&self, value: &[u8], compare: impl FnOnce(&[u8], Option<Address>) -> T) -> T {
         let address = if self.addresses { Address::parse(value) } else { None };
         match address {
-            Some(other) if !other.is_spelled(value) => self.find_value(&other.text(), address),
-            _ => self.find_value(value, address),
+            Some(other) if !other.is_spelled(value) => compare(&other.text(), address),
+            _ => compare(value, address),
         }
     }
 
@@ -159,6 +174,26 @@ impl Networks {
             IpAddr::V4(ip) => self.v4.get_lpm(&Ipv4Net::from(ip)).map(|(_, &rule)| rule),
             IpAddr::V6(ip) => self.v6.get_lpm(&Ipv6Net::from(ip)).map(|(_, &rule)| rule),
         }
+    }
+
+    /// The rules of all networks that hold an address, the longest first.
+    fn holding(&self, address: Address) -> Vec<RuleIndex> {
+        let mut rules: Vec<RuleIndex> = match address.ip() {
+            IpAddr::V4(ip) => self.v4.cover_values(&Ipv4Net::from(ip)).copied().collect(),
+            IpAddr::V6(ip) => self.v6.cover_values(&Ipv6Net::from(ip)).copied().collect(),
+        };
+        rules.reverse();
+        rules
+    }
+
+    /// All networks as text.
+    fn listed(&self) -> impl Iterator<Item = (String, RuleIndex)> {
+        let v4 = self.v4.iter().map(|(network, &rule)| (network.to_string(), rule));
+        v4.chain(self.v6.iter().map(|(network, &rule)| (network.to_string(), rule)))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = RuleIndex> {
+        self.v4.iter().map(|(_, &rule)| rule).chain(self.v6.iter().map(|(_, &rule)| rule))
     }
 }
 

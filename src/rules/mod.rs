@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod blocks;
+pub mod explain;
 pub mod find;
 pub mod identity;
 pub mod level;
@@ -43,6 +44,8 @@ pub struct Rules {
     pub rule_count: u32,
     /// Likewise for limits.
     pub limit_count: u32,
+    /// Answers' metadata repeats the request, in the form of envoyproxy/ratelimit.
+    pub repeats_request: bool,
     /// The largest number that the store counts exactly; None: all of them. No limit of a rule is larger, and no
     /// override may be.
     pub count_max: Option<u64>,
@@ -58,10 +61,16 @@ impl Rules {
 
 /// All rules of one domain.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that people turn")]
 pub struct Domain {
     pub name: Box<str>,
     /// Refused requests are charged too, as envoyproxy/ratelimit does.
     pub count_denied: bool,
+    /// Nobody is refused: what would have been is told, and counted.
+    pub shadow: bool,
+    /// Every limit is a quota, those that requests bring too, and what has no limit is as good as a quota with room.
+    pub all_quota: bool,
+    pub slots: Slots,
     pub request_limits: RequestLimits,
     /// Whether any of its descriptors may be blocked; where none may, none is looked for.
     pub blocks: bool,
@@ -72,6 +81,16 @@ pub struct Domain {
     pub top: Level,
     /// What the levels point to.
     pub rules: Vec<Rule>,
+}
+
+/// How the counters of a domain are shared out among the servers of a cluster (`slots`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slots {
+    /// All in one slot: a request is decided in one step.
+    #[default]
+    Together,
+    /// Those of each descriptor in a slot of their own.
+    Spread,
 }
 
 /// What a limit that comes with the request may do (`request_limits`).
@@ -125,7 +144,27 @@ pub struct Rule {
     /// How the beginnings of descriptors are counted that end at this rule and may be blocked, by it or by rules below:
     /// see [`blocks::connect`].
     pub blocked_as: Vec<Box<[Counted]>>,
+    pub told_as: ToldAs,
     pub place: Place,
+}
+
+/// By whose name the metrics tell what a rule decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToldAs {
+    #[default]
+    Itself,
+    /// By that of the rule above, or further above: there are too many beside this one for a series each.
+    Above(RuleIndex),
+    /// By none, as one of too many at the top of the domain.
+    Domain,
+}
+
+impl ToldAs {
+    /// How those below a rule are told if they are too many, where it stands at `index` and is told like this.
+    #[must_use]
+    pub fn of_those_below(self, index: RuleIndex) -> Self {
+        if self == Self::Itself { Self::Above(index) } else { self }
+    }
 }
 
 impl Rule {

@@ -77,7 +77,26 @@ impl Pattern {
         }
     }
 
-    const fn is_regex(&self) -> bool {
+    /// Whether it surely matches any value; false where that is hard to tell.
+    pub fn matches_all(&self) -> bool {
+        match self.kind {
+            Kind::Wildcard(_) => &*self.text == "*",
+            // Of any bytes: line breaks are none to it.
+            Kind::Regex(_) => &*self.text == ".*",
+        }
+    }
+
+    /// Whether it surely matches every value that `other` matches; false where that is hard to tell.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            // No fixed part has a `*` in it: the stars of `other` fall to stars of its own, whatever they stand for.
+            (Kind::Wildcard(wide), Kind::Wildcard(_)) => wide.matches(other.text.as_bytes()),
+            _ => self.matches_all(),
+        }
+    }
+
+    /// Whether it is a regular expression, not a value with `*`.
+    pub const fn is_regex(&self) -> bool {
         matches!(self.kind, Kind::Regex(_))
     }
 }
@@ -107,6 +126,11 @@ impl<T: Copy> Patterns<T> {
     /// What the first pattern that matches stands for.
     pub fn find(&self, value: &[u8]) -> Option<T> {
         self.list.iter().find(|(pattern, _)| pattern.matches(value)).map(|&(_, found)| found)
+    }
+
+    /// Every pattern in order, with what it stands for.
+    pub fn iter(&self) -> impl Iterator<Item = (&Pattern, T)> {
+        self.list.iter().map(|(pattern, value)| (pattern, *value))
     }
 }
 
@@ -320,6 +344,18 @@ mod tests {
             let pattern = Pattern::wildcard(&text).unwrap();
             prop_assert_eq!(pattern.matches(value.as_bytes()), naive(text.as_bytes(), value.as_bytes()));
             prop_assert_eq!(naive(pattern.text().as_bytes(), value.as_bytes()), naive(text.as_bytes(), value.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_covered_matches_nothing_of_its_own(
+            wide in "[ab]{0,1}\\*[ab*]{0,3}", narrow in "[ab]{0,2}\\*[ab*]{0,4}", value in "[ab]{0,8}",
+        ) {
+            let (wide, narrow) = (Pattern::wildcard(&wide).unwrap(), Pattern::wildcard(&narrow).unwrap());
+            let all = Pattern::regex(".*").unwrap();
+            prop_assert!(all.covers(&narrow) && all.matches(value.as_bytes()));
+            if wide.covers(&narrow) {
+                prop_assert!(wide.matches(value.as_bytes()) || !narrow.matches(value.as_bytes()));
+            }
         }
 
         #[test]

@@ -20,12 +20,20 @@ struct Server {
 
 impl Server {
     async fn start(connections_max: usize) -> Self {
+        Self::serving(connections_max, |_, router| Some(router.into())).await
+    }
+
+    async fn serving(
+        connections_max: usize,
+        serve: impl Fn(Ends, Router) -> Option<Served> + Send + Sync + 'static,
+    ) -> Self {
         let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string();
         let router = Router::new().route("/peer", get(peer));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        Self { address, stop, running: tokio::spawn(serve_http(listener, router, connections_max, stopped)) }
+        let serve = move |ends| serve(ends, router.clone());
+        Self { address, stop, running: tokio::spawn(serve_http(listener, serve, connections_max, stopped)) }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -72,6 +80,29 @@ async fn one_more_than_the_bound_waits_until_another_goes() {
     assert!(timeout(Duration::from_millis(50), answered.as_mut()).await.is_err());
     drop(first);
     assert!(answered.await.starts_with("HTTP/1.1 200 OK\r\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn each_connection_is_served_as_it_is_said_or_closed_and_keeps_its_place_to_the_end() {
+    let places = Arc::new(Semaphore::new(1));
+    let serve = {
+        let places = Arc::clone(&places);
+        move |ends: Ends, router| {
+            assert_ne!(ends.local, ends.peer);
+            Some(Served { router, place: Some(Arc::clone(&places).try_acquire_owned().ok()?) })
+        }
+    };
+    let server = Server::serving(8, serve).await;
+    let mut first = server.connect().await;
+    ask(&mut first, false).await;
+    assert_eq!(places.available_permits(), 0);
+    let mut second = server.connect().await;
+    assert_eq!(timeout(PATIENCE, second.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
+    ask(&mut first, true).await;
+    // Its place is free once the server has seen its end.
+    drop(timeout(PATIENCE, places.acquire()).await.unwrap().unwrap());
+    ask(&mut server.connect().await, true).await;
     server.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{guard, memory, redis};
 use crate::{
     charge::{Charges, CounterKey, Verdicts},
-    rules::OnStoreError,
+    rules::{Domain, OnStoreError, Slots},
     units::Timestamp,
 };
 
@@ -23,7 +23,7 @@ pub enum Store {
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a, 'p> {
     pub now: Timestamp,
-    pub domain: &'a str,
+    pub keyspace: Keyspace<'a>,
     pub charges: &'a Charges<'p>,
     /// What the rule of each descriptor does where the store is away; of those that are missing, the default.
     pub on_store_error: &'a [OnStoreError],
@@ -31,6 +31,20 @@ pub struct Asking<'a, 'p> {
     pub core: Option<usize>,
     /// Whoever asks waits no longer than this.
     pub within: Option<Duration>,
+}
+
+/// Whose counters they are, and how a store that several servers make up shares them out among those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keyspace<'a> {
+    /// The name of the domain.
+    pub domain: &'a str,
+    pub slots: Slots,
+}
+
+impl<'a> From<&'a Domain> for Keyspace<'a> {
+    fn from(domain: &'a Domain) -> Self {
+        Self { domain: &domain.name, slots: domain.slots }
+    }
 }
 
 /// What became of them.
@@ -67,7 +81,7 @@ impl Source {
 
 impl Store {
     /// Decides all charges of one request in one atomic step. Where nothing is waited for, a request's life
-    /// goes to the store's own `charge` instead: see `grpc::service`.
+    /// goes to the store's own `charge` instead: see `decide`.
     pub async fn charge(&self, asking: &Asking<'_, '_>) -> Charged {
         match self {
             Self::Memory(memory) => {
@@ -86,12 +100,12 @@ impl Store {
     pub async fn reset(
         &self,
         now: Timestamp,
-        domain: &str,
+        keyspace: Keyspace<'_>,
         charges: &Charges<'_>,
     ) -> Result<memory::Emptied, redis::Away> {
         match self {
             Self::Memory(memory) => Ok(memory.reset(now, charges)),
-            Self::Redis(guard) => guard.reset(now, domain, charges).await,
+            Self::Redis(guard) => guard.reset(now, keyspace, charges).await,
         }
     }
 
@@ -100,10 +114,18 @@ impl Store {
     /// # Errors
     ///
     /// Why nobody knows whether that was done.
-    pub async fn lift(&self, now: Timestamp, domain: &str, key: CounterKey) -> Result<bool, redis::Away> {
+    pub async fn lift(&self, now: Timestamp, keyspace: Keyspace<'_>, key: CounterKey) -> Result<bool, redis::Away> {
         match self {
             Self::Memory(memory) => Ok(memory.lift(key, now)),
-            Self::Redis(guard) => guard.lift(now, domain, key).await,
+            Self::Redis(guard) => guard.lift(now, keyspace, key).await,
+        }
+    }
+
+    /// What the replicas share beside counters; None where there is only this one.
+    pub fn shared(&self) -> Option<&guard::Guard> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(guard) => Some(guard),
         }
     }
 
@@ -112,6 +134,29 @@ impl Store {
         match self {
             Self::Memory(memory) => memory,
             Self::Redis(guard) => guard.local(),
+        }
+    }
+
+    /// Those that share a store beyond this process.
+    pub fn replicas(&self) -> Option<&guard::replicas::Replicas> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(guard) => Some(guard.replicas()),
+        }
+    }
+
+    /// Tells the metrics what nothing that happens tells them.
+    pub fn tell(&self) {
+        if let Self::Redis(guard) = self {
+            guard.tell();
+        }
+    }
+
+    /// Whether counters are found where they live; otherwise rules decide by their `on_store_error`.
+    pub fn is_available(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(guard) => !guard.is_any_away(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where counters live: in this process, or in Redis for all replicas together.
 
 #[cfg(feature = "serve")]
+pub mod breaker;
+#[cfg(feature = "serve")]
 mod choice;
 #[cfg(feature = "serve")]
 pub mod guard;
@@ -9,4 +11,4 @@ pub mod memory;
 pub mod redis;
 
 #[cfg(feature = "serve")]
-pub use choice::{Asking, Charged, Source, Store};
+pub use choice::{Asking, Charged, Keyspace, Source, Store};

@@ -32,22 +32,34 @@ impl Cells {
         Self { cores: (0..copies).map(|_| (0..lines).map(|_| Line::default()).collect()).collect() }
     }
 
+    /// Whether there are no numbers at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.cores.iter().all(|lines| lines.is_empty())
+    }
+
     /// Adds one to a number, on `core`.
     #[inline]
     pub(super) fn add_one(&self, core: usize, number: usize) {
+        self.add(core, number, 1);
+    }
+
+    /// Adds so much to a number, on `core`.
+    #[inline]
+    pub(super) fn add(&self, core: usize, number: usize, count: u64) {
         let lines = &self.cores[core % self.cores.len()];
         // Alone: nobody concludes anything about other memory from a count.
-        lines[number / PER_LINE].0[number % PER_LINE].fetch_add(1, Relaxed);
+        lines[number / PER_LINE].0[number % PER_LINE].fetch_add(count, Relaxed);
     }
 
     /// What came to a number on all cores since it was last taken; none if nothing.
     pub(super) fn take(&self, number: usize) -> Option<u64> {
-        let mut sum = 0;
+        let mut sum = 0_u64;
         for lines in &self.cores {
             let cell = &lines[number / PER_LINE].0[number % PER_LINE];
             // Most are zero, and a look leaves their memory to whoever counts.
             if cell.load(Relaxed) > 0 {
-                sum += cell.swap(0, Relaxed);
+                // Costs are any numbers, and a counter of Prometheus starts again from zero, too.
+                sum = cell.swap(0, Relaxed).wrapping_add(sum);
             }
         }
         (sum > 0).then_some(sum)

@@ -1,17 +1,19 @@
 //! Decisions by domain, rule, limit and outcome.
 
-use std::sync::Arc;
-
-use metrics::Counter;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use super::{
     Telemetry,
     cells::Cells,
-    metrics::{BLOCKS_STARTED, DECISIONS},
+    refusals::Refusals,
+    tally::{Series, Tally},
 };
 use crate::{
     charge::{Charge, GateVerdict, Role, Verdicts},
-    decision::Plan,
+    decision::{Decision, Plan},
     rules::{Action, Domain, Rule, Rules, find::Found},
 };
 
@@ -20,11 +22,31 @@ use crate::{
 /// zeros.
 const EAGER_LIMITS: u32 = 500;
 
-/// The domain of series about requests whose domain no file names: their own text may be anything.
-const UNKNOWN_DOMAIN: &str = "_unknown";
-
 /// The limit of series about all windows of all overrides.
 const OVERRIDE: &str = "_override";
+
+/// Who decided, as metrics tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Where counters live: in this process, or beyond it.
+    Store,
+    /// The store beyond this process, within the last second: a refusal that was repeated.
+    Cached,
+    /// This process alone, while the store is away.
+    Local,
+}
+
+impl Source {
+    const ALL: [Self; 3] = [Self::Store, Self::Cached, Self::Local];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Cached => "cached",
+            Self::Local => "local",
+        }
+    }
+}
 
 /// The cells of one generation of rules. A series keeps counting over reloads: its labels name it.
 ///
@@ -34,10 +56,13 @@ const OVERRIDE: &str = "_override";
 #[derive(Debug)]
 pub struct Decisions {
     telemetry: Arc<Telemetry>,
-    cells: Cells,
+    /// By [`Source`]. Where counters live in this process the others never decide, and take no memory.
+    cells: [Cells; Source::ALL.len()],
     /// The first number of a rule's: those of limits stand before.
     rules_from: usize,
-    unknown_domain: Counter,
+    /// Descriptors of domains that no file names.
+    unknown_domain: AtomicU64,
+    refusals: Refusals,
 }
 
 /// What is counted of a limit.
@@ -69,86 +94,108 @@ const PER_LIMIT: usize = OfLimit::Refused as usize + 1;
 const PER_RULE: usize = OfRule::BlockStarted as usize + 1;
 
 impl Decisions {
-    /// Cells for `rules`.
+    /// Cells for `rules`, which take the place of those before.
     pub fn new(telemetry: Arc<Telemetry>, rules: &Rules) -> Self {
-        let unknown_domain = telemetry.counter(&DECISIONS, &labels(UNKNOWN_DOMAIN, "", "", "unmatched"));
         let rules_from = rules.limit_count as usize * PER_LIMIT;
-        let cells = Cells::new(telemetry.cores(), rules_from + rules.rule_count as usize * PER_RULE);
-        let decisions = Self { telemetry, cells, rules_from, unknown_domain };
+        let numbers = rules_from + rules.rule_count as usize * PER_RULE;
+        let cells = Source::ALL.map(|source| {
+            let decides = source == Source::Store || telemetry.store_latency.get().is_some();
+            Cells::new(telemetry.cores(), if decides { numbers } else { 0 })
+        });
+        let mut tally = telemetry.tally();
+        tally.keep_only(rules);
         if rules.limit_count <= EAGER_LIMITS {
-            for domain in rules.domains.values() {
-                for rule in &domain.rules {
-                    for limit in rule.limits() {
-                        for outcome in ["accepted", refusal(limit.shadow)] {
-                            decisions.series(&labels(&domain.name, &rule.name, &limit.name, outcome)).increment(0);
-                        }
+            for (domain, rule) in all_rules(rules) {
+                for limit in rule.limits() {
+                    for outcome in ["accepted", refusal(domain.shadow || limit.shadow)] {
+                        tally.add(
+                            domain,
+                            rule,
+                            Series { limit: &limit.name, outcome, source: Source::Store.name() },
+                            0,
+                        );
                     }
                 }
             }
         }
-        decisions
+        drop(tally);
+        let refusals = Refusals::new(telemetry.cores(), rules.rule_count);
+        Self { telemetry, cells, rules_from, unknown_domain: AtomicU64::new(0), refusals }
     }
 
     /// Adds to the series what was counted since the last time; `rules` are those that the cells are for.
     pub fn tell(&self, rules: &Rules) {
-        for domain in rules.domains.values() {
-            for rule in domain.rules.iter().chain([&domain.request_rule]) {
-                self.tell_rule(domain, rule);
+        let mut tally = self.telemetry.tally();
+        tally.add_unknown_domain(self.unknown_domain.swap(0, Relaxed));
+        for source in Source::ALL {
+            let cells = &self.cells[source as usize];
+            if cells.is_empty() {
+                continue;
+            }
+            for domain in rules.domains.values() {
+                for rule in domain.rules.iter().chain([&domain.request_rule]) {
+                    self.tell_rule(&mut tally, source, cells, domain, rule);
+                }
             }
         }
     }
 
-    fn tell_rule(&self, domain: &Domain, rule: &Rule) {
-        let tell = |number: usize, name: &str, limit: &str, outcome: &str| {
-            if let Some(count) = self.cells.take(number) {
-                self.series(&labels(&domain.name, name, limit, outcome)).increment(count);
+    fn tell_rule(&self, tally: &mut Tally, source: Source, cells: &Cells, domain: &Domain, rule: &Rule) {
+        let mut tell = |number: usize, limit: &str, outcome: &'static str| {
+            if let Some(count) = cells.take(number) {
+                tally.add(domain, rule, Series { limit, outcome, source: source.name() }, count);
             }
         };
         for (number, limit) in (rule.first_limit..).zip(rule.limits()) {
-            tell(of_limit(number, OfLimit::Accepted), &rule.name, &limit.name, "accepted");
-            tell(of_limit(number, OfLimit::Refused), &rule.name, &limit.name, refusal(limit.shadow));
+            tell(of_limit(number, OfLimit::Accepted), &limit.name, "accepted");
+            tell(of_limit(number, OfLimit::Refused), &limit.name, refusal(domain.shadow || limit.shadow));
         }
         for (what, outcome) in [
             (OfRule::OverrideAccepted, "accepted"),
-            (OfRule::OverrideRefused, refusal(false)),
+            (OfRule::OverrideRefused, refusal(domain.shadow)),
             (OfRule::ShadowOverrideAccepted, "accepted"),
             (OfRule::ShadowOverrideRefused, refusal(true)),
         ] {
-            tell(self.of_rule(rule, what), &rule.name, OVERRIDE, outcome);
+            tell(self.of_rule(rule, what), OVERRIDE, outcome);
         }
-        let unmatched = rule.id == domain.request_rule.id;
-        let (name, outcome) = if unmatched { ("", "unmatched") } else { (&*rule.name, without_limit(rule.action)) };
-        tell(self.of_rule(rule, OfRule::WithoutLimit), name, "", outcome);
-        tell(self.of_rule(rule, OfRule::Blocked), &rule.name, "", "refused");
-        if let Some(count) = self.cells.take(self.of_rule(rule, OfRule::BlockStarted)) {
-            let labels = [("domain", &*domain.name), ("rule", &*rule.name)];
-            self.telemetry.counter(&BLOCKS_STARTED, &labels).increment(count);
+        tell(self.of_rule(rule, OfRule::Blocked), "", refusal(domain.shadow));
+        if let Some(count) = cells.take(self.of_rule(rule, OfRule::WithoutLimit)) {
+            if rule.id == domain.request_rule.id {
+                tally.add_unmatched(&domain.name, source.name(), count);
+            } else {
+                let outcome = without_limit(rule.action, domain.shadow);
+                tally.add(domain, rule, Series { limit: "", outcome, source: source.name() }, count);
+            }
+        }
+        if let Some(count) = cells.take(self.of_rule(rule, OfRule::BlockStarted)) {
+            tally.add_blocks_started(domain, rule, count);
         }
     }
 
-    fn series(&self, labels: &[(&'static str, &str)]) -> Counter {
-        self.telemetry.counter(&DECISIONS, labels)
-    }
-
-    /// Counts what became of every descriptor of a request that was decided on `core`.
+    /// Counts what became of every descriptor of a request that was decided on `core`; returns whether no rule was about
+    /// some of them.
     pub fn count(
         &self,
         core: usize,
+        source: Source,
         domain: Option<&Domain>,
         found: &[Found<'_>],
         plan: &Plan<'_>,
         verdicts: &Verdicts,
-    ) {
+    ) -> bool {
         let Some(domain) = domain else {
-            self.unknown_domain.increment(found.len() as u64);
-            return;
+            self.unknown_domain.fetch_add(found.len() as u64, Relaxed);
+            return true;
         };
+        let cells = &self.cells[source as usize];
+        let mut unmatched = false;
         for (descriptor, (found, range)) in found.iter().zip(&plan.of_descriptor).enumerate() {
-            if !verdicts.gates.is_empty() && self.blocks(core, descriptor, found, plan, verdicts) {
+            if !verdicts.gates.is_empty() && self.blocks((cells, core), descriptor, found, plan, verdicts) {
                 continue;
             }
             let Some(matched) = &found.matched else {
-                self.cells.add_one(core, self.of_rule(&domain.request_rule, OfRule::WithoutLimit));
+                cells.add_one(core, self.of_rule(&domain.request_rule, OfRule::WithoutLimit));
+                unmatched = true;
                 continue;
             };
             let rule = matched.rule;
@@ -156,26 +203,42 @@ impl Decisions {
                 let fits = verdicts.list[index].fits;
                 // A limit that had room on a request that another refused neither accepted nor refused anything.
                 if !fits || !verdicts.refused {
-                    self.cells.add_one(core, self.of_window(domain, rule, &plan.charges.list[index], fits));
+                    cells.add_one(core, self.of_window(domain, rule, &plan.charges.list[index], fits));
                 }
             }
             if range.is_empty() && (!plan.exempt || rule.action == Action::Exempt) {
-                self.cells.add_one(core, self.of_rule(rule, OfRule::WithoutLimit));
+                cells.add_one(core, self.of_rule(rule, OfRule::WithoutLimit));
             }
+        }
+        unmatched
+    }
+
+    /// Writes a line about a request that was refused on `core`, if it is time for one.
+    pub fn log_refusal(&self, core: usize, source: Source, decision: &Decision<'_>) {
+        if let Some(answer) = &decision.answer {
+            let lines = &self.telemetry.refusal_lines;
+            self.refusals.note(lines, core, decision.now, decision.domain, answer, source.name());
         }
     }
 
     /// Counts what blocks did to a descriptor, or it to them; returns whether it was blocked.
-    fn blocks(&self, core: usize, descriptor: usize, found: &Found<'_>, plan: &Plan<'_>, verdicts: &Verdicts) -> bool {
+    fn blocks(
+        &self,
+        (cells, core): (&Cells, usize),
+        descriptor: usize,
+        found: &Found<'_>,
+        plan: &Plan<'_>,
+        verdicts: &Verdicts,
+    ) -> bool {
         let matched = found.matched.as_ref().map(|matched| matched.rule);
         if let Some(blocked) = plan.blocked(verdicts, descriptor) {
             let rule = matched.unwrap_or(blocked.rule);
-            self.cells.add_one(core, self.of_rule(rule, OfRule::Blocked));
+            cells.add_one(core, self.of_rule(rule, OfRule::Blocked));
             return true;
         }
         let started = plan.gates_of(verdicts, descriptor).any(|(_, gate)| matches!(gate, GateVerdict::Started(_)));
         if let (true, Some(rule)) = (started, matched) {
-            self.cells.add_one(core, self.of_rule(rule, OfRule::BlockStarted));
+            cells.add_one(core, self.of_rule(rule, OfRule::BlockStarted));
         }
         false
     }
@@ -203,20 +266,20 @@ fn of_limit(number: u32, what: OfLimit) -> usize {
     number as usize * PER_LIMIT + what as usize
 }
 
+fn all_rules(rules: &Rules) -> impl Iterator<Item = (&Domain, &Rule)> {
+    rules.domains.values().flat_map(|domain| domain.rules.iter().map(move |rule| (domain, rule)))
+}
+
 /// What a limit does to whom it has no room for.
 const fn refusal(shadow: bool) -> &'static str {
     if shadow { "would-be-refused" } else { "refused" }
 }
 
 /// What becomes of a descriptor whose rule has no limit that decides.
-const fn without_limit(action: Action) -> &'static str {
+const fn without_limit(action: Action, shadow: bool) -> &'static str {
     match action {
         Action::Exempt => "exempt",
-        Action::Deny => "refused",
+        Action::Deny => refusal(shadow),
         Action::Limits | Action::Open | Action::Unlimited => "accepted",
     }
-}
-
-fn labels<'a>(domain: &'a str, rule: &'a str, limit: &'a str, outcome: &'a str) -> [(&'static str, &'a str); 4] {
-    [("domain", domain), ("rule", rule), ("limit", limit), ("outcome", outcome)]
 }

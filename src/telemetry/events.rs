@@ -1,9 +1,12 @@
 //! Things that happen: each writes its log line and its counter together.
 
-use ::metrics::Counter;
+use std::fmt;
+
+use ::metrics::{Counter, Gauge};
 use tracing::{error, info, warn};
 
-use super::{Telemetry, metrics};
+use super::{Telemetry, metrics, tls::HandshakeEvents};
+use crate::bounds::DIAGNOSTICS_SHOWN_MAX;
 
 /// A set of rules went live.
 #[derive(Debug)]
@@ -25,7 +28,8 @@ impl RulesLoaded<'_> {
         info!(generation, hash, files, domains, rules, limits, warnings, "rules are live");
         if *as_on_disk {
             telemetry.counter(&metrics::RELOADS, &[("result", "success")]).increment(1);
-            telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(1.0);
+            telemetry.compat().inspect(|compat| compat.loaded.increment(1));
+            tell_whether_live(telemetry, 1.0, 0.0);
         }
         telemetry.gauge(&metrics::CONFIG_GENERATION, &[]).set(self.generation as f64);
         telemetry.gauge(&metrics::RULES, &[]).set(self.rules as f64);
@@ -33,21 +37,30 @@ impl RulesLoaded<'_> {
     }
 }
 
+/// The rule files say again what is live all the time.
+#[derive(Debug)]
+pub struct RulesStandAgain;
+
+impl RulesStandAgain {
+    pub fn emit(&self, telemetry: &Telemetry) {
+        info!("the rule files are again those that are live");
+        tell_whether_live(telemetry, 1.0, 0.0);
+    }
+}
+
 /// The rule files as they stand cannot be used.
 #[derive(Debug)]
-pub struct RulesRefused<'a> {
+pub struct RulesRefused<'a, Reason> {
     /// One line each, as `check` prints them.
-    pub reasons: &'a [String],
+    pub reasons: &'a [Reason],
     /// Whether older rules go on serving.
     pub serving: bool,
 }
 
-/// Reasons that one refusal logs: someone who needs more runs `check`.
-const LOGGED_REASONS: usize = 20;
-
-impl RulesRefused<'_> {
+impl<Reason: fmt::Display> RulesRefused<'_, Reason> {
     pub fn emit(&self, telemetry: &Telemetry) {
-        for reason in self.reasons.iter().take(LOGGED_REASONS) {
+        // Someone who needs more runs `check`.
+        for reason in self.reasons.iter().take(DIAGNOSTICS_SHOWN_MAX) {
             error!("{reason}");
         }
         let problems = self.reasons.len();
@@ -57,8 +70,30 @@ impl RulesRefused<'_> {
             error!(problems, "the rules were not loaded: not ready until they are mended");
         }
         telemetry.counter(&metrics::RELOADS, &[("result", "failure")]).increment(1);
-        telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(0.0);
+        telemetry.compat().inspect(|compat| compat.load_failed.increment(1));
+        tell_whether_live(telemetry, 0.0, 0.0);
     }
+}
+
+/// The rule files as they stand load, and look like an accident.
+#[derive(Debug)]
+pub struct RulesWait<Reason> {
+    pub reason: Reason,
+}
+
+impl<Reason: fmt::Display> RulesWait<Reason> {
+    pub fn emit(&self, telemetry: &Telemetry) {
+        error!("{}", self.reason);
+        error!("the rules were not loaded: the last good ones go on serving until this is confirmed, or mended");
+        telemetry.counter(&metrics::RELOADS, &[("result", "waiting")]).increment(1);
+        tell_whether_live(telemetry, 0.0, 1.0);
+    }
+}
+
+/// Whether the files as they stand are live, and if not, whether they wait to be confirmed.
+fn tell_whether_live(telemetry: &Telemetry, live: f64, waiting: f64) {
+    telemetry.gauge(&metrics::LAST_RELOAD_SUCCESS, &[]).set(live);
+    telemetry.gauge(&metrics::CONFIG_WAITING, &[]).set(waiting);
 }
 
 /// What the gRPC server meets: cells made once, for the paths that must not look them up.
@@ -67,10 +102,20 @@ pub struct ServerEvents {
     pub connections_accepted: Counter,
     pub connections_over_limit: Counter,
     pub connections_failed: Counter,
+    pub connections: Gauge,
+    pub calls_under_way: Gauge,
+    /// Nobody waited for them any more when their turn came.
+    pub expired: Counter,
+    /// Nobody waited for their answers any more.
+    pub late: Counter,
     panics: Counter,
     pub oversized: Counter,
     pub malformed: Counter,
     pub ignored_request_limits: Counter,
+    /// Only by the names of envoyproxy/ratelimit.
+    health_checks: Counter,
+    /// Where TLS is spoken.
+    pub handshakes: Option<HandshakeEvents>,
 }
 
 impl ServerEvents {
@@ -79,11 +124,28 @@ impl ServerEvents {
             connections_accepted: telemetry.counter(&metrics::CONNECTIONS_ACCEPTED, &[]),
             connections_over_limit: telemetry.counter(&metrics::CONNECTIONS_REFUSED, &[("reason", "limit")]),
             connections_failed: telemetry.counter(&metrics::CONNECTIONS_REFUSED, &[("reason", "error")]),
+            connections: telemetry.gauge(&metrics::CONNECTIONS, &[]),
+            calls_under_way: telemetry.gauge(&metrics::CALLS_UNDER_WAY, &[]),
+            expired: telemetry.counter(&metrics::EXPIRED_CALLS, &[]),
+            late: telemetry.counter(&metrics::LATE_ANSWERS, &[]),
             panics: telemetry.counter(&metrics::PANICS, &[]),
             oversized: telemetry.counter(&metrics::OVERSIZED, &[]),
             malformed: telemetry.counter(&metrics::MALFORMED, &[]),
             ignored_request_limits: telemetry.counter(&metrics::IGNORED_REQUEST_LIMITS, &[]),
+            health_checks: telemetry.compat().map_or_else(Counter::noop, |compat| compat.health_checks.clone()),
+            handshakes: None,
         }
+    }
+
+    /// Somebody asked gRPC's health service how we are.
+    pub fn health_checked(&self) {
+        self.health_checks.increment(1);
+    }
+
+    /// The same, and handshakes where TLS is spoken.
+    #[must_use]
+    pub fn with_handshakes(self, handshakes: Option<HandshakeEvents>) -> Self {
+        Self { handshakes, ..self }
     }
 
     /// A decision panicked and was answered by policy. Nothing of the request is logged: it may hold secrets.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     str,
     time::Duration,
 };
@@ -11,10 +11,16 @@ use std::{
 #[derive(Clone)]
 pub struct Request {
     head: Vec<u8>,
+    body: Vec<u8>,
 }
 
 pub fn get(path: &str) -> Request {
-    Request { head: format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").into_bytes() }
+    request_to("GET", path)
+}
+
+pub fn request_to(method: &str, path: &str) -> Request {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").into_bytes();
+    Request { head, body: Vec::new() }
 }
 
 impl Request {
@@ -26,19 +32,32 @@ impl Request {
         self
     }
 
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self { head: self.header("content-length", body.len().to_string()).head, body }
+    }
+
     /// Sends it to a port of this machine and waits for the whole answer.
     pub fn send(&self, port: u16) -> Response {
         self.try_send(port).unwrap_or_else(|error| panic!("port {port} gave no answer: {error}"))
     }
 
     pub fn try_send(&self, port: u16) -> io::Result<Response> {
-        exchange(port, &[&self.head, &b"\r\n"[..]].concat())
+        self.try_send_to(&(Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    pub fn try_send_to(&self, address: &SocketAddr) -> io::Result<Response> {
+        exchange_with(address, &[&self.head, &b"\r\n"[..], &self.body].concat())
     }
 }
 
 /// Sends the bytes of a whole request, which asks for the connection to be closed, and waits for the whole answer.
 pub fn exchange(port: u16, request: &[u8]) -> io::Result<Response> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    exchange_with(&(Ipv4Addr::LOCALHOST, port).into(), request)
+}
+
+fn exchange_with(address: &SocketAddr, request: &[u8]) -> io::Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     stream.write_all(request)?;
     let mut bytes = Vec::new();
@@ -64,8 +83,11 @@ impl Response {
             .collect::<Option<Vec<_>>>()?;
         let body = bytes[end + 4..].to_vec();
         let answer = Self { status, headers, body };
-        // Everything between Envoy and us says how long it is; a body in chunks would have to be put together.
-        (answer.headers_named("transfer-encoding").is_empty()).then_some(answer)
+        match answer.headers_named("transfer-encoding")[..] {
+            [] => Some(answer),
+            ["chunked"] => Some(Self { body: joined(&answer.body)?, ..answer }),
+            _ => None,
+        }
     }
 
     /// The header of this name: there must be exactly one.
@@ -87,5 +109,20 @@ impl Response {
 
     pub fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("the body is text")
+    }
+}
+
+/// A body that came in chunks, each with its length in hexadecimal before it; the last is empty. So Envoy's own pages come.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|two| two == b"\r\n")?;
+        let length = usize::from_str_radix(str::from_utf8(&chunks[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        let (chunk, rest) = chunks[end + 2..].split_at_checked(length)?;
+        body.extend_from_slice(chunk);
+        chunks = rest.strip_prefix(b"\r\n")?;
     }
 }

@@ -5,9 +5,14 @@
 
 #![cfg(feature = "serve")]
 
+#[path = "../common/certificates.rs"]
+mod certificates;
+#[allow(dead_code, reason = "shared with the tests of the service")]
 mod client;
+mod connections;
 mod process;
 mod programs;
+mod rolling;
 mod stage;
 mod upstream;
 

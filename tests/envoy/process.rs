@@ -60,6 +60,17 @@ impl Process {
         assert!(sent.success(), "{} cannot be sent {name}", self.name);
     }
 
+    /// Waits until it has ended by itself, and well.
+    #[allow(dead_code, reason = "for who restarts it")]
+    pub fn wait_for_its_end(&mut self) {
+        let mut ended = None;
+        eventually(&format!("{} ends", self.name), || {
+            ended = self.child.try_wait().expect("a child can be asked");
+            ended.is_some()
+        });
+        assert!(ended.is_some_and(|status| status.success()), "{} ended: {ended:?}", self.name);
+    }
+
     /// Ends it the hard way, as a crash would.
     pub fn kill(&mut self) {
         // An error says that it has ended already, which is all that is wanted.

@@ -19,6 +19,10 @@ pub struct Service<'a> {
     pub rules: &'a Path,
     /// Where it is told the time; none: it has the machine's.
     pub clock: Option<&'a Path>,
+    /// The Redis where it counts; none: in its memory.
+    pub store: Option<&'a str>,
+    /// What else it is told.
+    pub arguments: &'a [&'a str],
 }
 
 impl Service<'_> {
@@ -33,11 +37,16 @@ impl Service<'_> {
             assert!(cfg!(feature = "test-clock"), "no test clock: make test builds with --features test-clock");
             command.env("TALLYGATE_TEST_CLOCK", clock);
         }
-        fs::create_dir(dir.join("state")).expect("the directory is ours");
+        fs::create_dir_all(dir.join("state")).expect("the directory is ours");
         command.current_dir(dir).args(["serve", "--log-format", "json", "--grpc", self.grpc]);
         command.args(["--http", &format!("127.0.0.1:{}", self.http)]);
         command.args(["--admin", &format!("127.0.0.1:{}", self.admin)]);
         command.arg("--rules").arg(self.rules).arg("--state").arg(dir.join("state"));
+        if let Some(store) = self.store {
+            // A busy machine must not make a call late.
+            command.args(["--store", store, "--store-deadline", "1s"]);
+        }
+        command.args(self.arguments);
         let mut service = Process::start("tallygate", dir, &mut command);
         service.wait_until(|| get("/readyz").try_send(self.http).is_ok_and(|answer| answer.status == 200));
         service

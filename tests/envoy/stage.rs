@@ -34,6 +34,10 @@ pub struct Plan<'a> {
     pub filter: &'a str,
     pub failure_mode_deny: bool,
     pub unix_socket: bool,
+    /// What else the service is told.
+    pub arguments: &'a [&'a str],
+    /// More fields of the cluster of the service, in YAML.
+    pub cluster: &'a str,
 }
 
 /// For every request one descriptor: its API key.
@@ -48,7 +52,15 @@ pub const BY_API_KEY: &str = "
 impl Default for Plan<'_> {
     fn default() -> Self {
         // A call that fails is to be seen, not to pass for an accepted one.
-        Self { rules: "", routes: BY_API_KEY, filter: "", failure_mode_deny: true, unix_socket: false }
+        Self {
+            rules: "",
+            routes: BY_API_KEY,
+            filter: "",
+            failure_mode_deny: true,
+            unix_socket: false,
+            arguments: &[],
+            cluster: "",
+        }
     }
 }
 
@@ -67,18 +79,24 @@ impl Plan<'_> {
         } else {
             (format!("127.0.0.1:{grpc}"), tcp(grpc))
         };
-        let service = Service { grpc: &grpc_flag, http, admin, rules: &rules, clock: None }.start(dir.path());
-        let bootstrap = self.bootstrap(port, &grpc_address, upstream.port);
+        let arguments = self.arguments;
+        let service = Service { grpc: &grpc_flag, http, admin, rules: &rules, clock: None, store: None, arguments };
+        let service = service.start(dir.path());
+        let bootstrap = self.bootstrap(port, &[grpc_address], upstream.port);
         let envoy = start_envoy(dir.path(), &bootstrap, port);
         Stage { envoy, service, upstream, port, http, rules, _dir: dir }
     }
 
-    fn bootstrap(&self, port: u16, grpc_address: &str, upstream: u16) -> String {
+    /// Envoy's configuration, with these addresses of replicas.
+    pub fn bootstrap(&self, port: u16, replicas: &[String], upstream: u16) -> String {
+        let endpoints = replicas.iter().map(|address| format!("{{endpoint: {{address: {{{address}}}}}}}"));
         include_str!("bootstrap.yaml")
             .replace("$LISTENER", &tcp(port))
-            .replace("$GRPC", grpc_address)
+            .replace("$GRPC", &endpoints.collect::<Vec<_>>().join(", "))
             .replace("$UPSTREAM", &tcp(upstream))
             .replace("$FAILURE_MODE_DENY", if self.failure_mode_deny { "true" } else { "false" })
+            .replace("$ACCESS_LOG", &indented(access_log_of_the_manual(), 16))
+            .replace("$CLUSTER", &indented(self.cluster, 6))
             .replace("$FILTER", &indented(self.filter, 22))
             .replace("$ROUTES", &indented(self.routes, 24))
     }
@@ -109,8 +127,16 @@ impl Stage {
     }
 }
 
-fn tcp(port: u16) -> String {
+/// An address in Envoy's words.
+pub fn tcp(port: u16) -> String {
     format!("socket_address: {{address: 127.0.0.1, port_value: {port}}}")
+}
+
+/// What the manual says to copy: every test behind Envoy logs by it.
+fn access_log_of_the_manual() -> &'static str {
+    let manual = include_str!("../../docs/envoy.md");
+    let block = manual.split("```yaml access-log\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.expect("docs/envoy.md has a block `yaml access-log`")
 }
 
 fn indented(text: &str, columns: usize) -> String {

@@ -13,6 +13,9 @@ mod process;
 #[path = "../envoy/programs.rs"]
 mod programs;
 mod replay;
+#[path = "../common/redis/mod.rs"]
+#[allow(dead_code, reason = "more than one test's servers")]
+mod servers;
 mod transcript;
 
 use std::{collections::BTreeSet, fs, process::Command};
@@ -31,6 +34,11 @@ macro_rules! every_readme_comes_true {
 }
 
 every_readme_comes_true!(claid, flash, hexagraph, hexsafe, prolifi);
+
+#[test]
+fn the_readmes_come_true_over_redis() {
+    servers::run_again_over_redis(&["the_readme_comes_true_of"]);
+}
 
 #[test]
 fn every_example_is_replayed() {

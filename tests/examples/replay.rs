@@ -18,6 +18,7 @@ use crate::{
     client::get,
     process::{Process, eventually, free_ports},
     programs::{Service, start_envoy},
+    servers::{RedisServer, over_redis},
     transcript::{Step, matches, side_by_side, steps},
 };
 
@@ -44,6 +45,8 @@ const PORTS: [(&str, u16); 5] =
 struct Replay {
     _envoy: Process,
     _service: Process,
+    /// Where this run is the one over Redis.
+    _redis: Option<RedisServer>,
     _upstream: Process,
     /// A copy of the example's directory, in which commands run and may change what they like.
     copy: PathBuf,
@@ -86,12 +89,16 @@ impl Replay {
         let mut upstream_process = Process::start("upstream", dir.path(), &mut command);
         upstream_process.wait_until(|| TcpStream::connect(("127.0.0.1", upstream)).is_ok());
 
+        let redis = over_redis().then(RedisServer::start);
+        let store = redis.as_ref().map(RedisServer::url);
+        let store = store.as_deref();
         let grpc = format!("127.0.0.1:{grpc}");
-        let service = Service { grpc: &grpc, http, admin, rules: &copy.join("rules.yaml"), clock: Some(&clock) };
+        let rules = &copy.join("rules.yaml");
+        let service = Service { grpc: &grpc, http, admin, rules, clock: Some(&clock), store, arguments: &[] };
         let service = service.start(dir.path());
         let bootstrap = fs::read_to_string(copy.join("envoy.yaml")).expect("the example has an envoy.yaml");
         let envoy = start_envoy(dir.path(), &patient(&on_ports(&bootstrap, ports)), listener);
-        Self { _envoy: envoy, _service: service, _upstream: upstream_process, copy, ports, clock, dir }
+        Self { _envoy: envoy, _service: service, _redis: redis, _upstream: upstream_process, copy, ports, clock, dir }
     }
 
     /// What came instead of what the README says, if anything did.

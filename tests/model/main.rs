@@ -10,6 +10,7 @@ mod same_answers;
 #[path = "../common/redis/mod.rs"]
 #[allow(dead_code, reason = "more than one test's servers")]
 mod servers;
+mod short_windows;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use tallygate::{request::Ask, units::Timestamp};
 
 use book::{Algorithm, Book, LimitSpec, Mode, RuleSpec, Rules};
-use on_redis::OnRedis;
+use on_redis::{OnRedis, calls_of};
 use real::{Counters, Decided, Real, load};
 
 /// An edge of all windows.
@@ -156,6 +157,86 @@ fn everything_over_redis_is_decided_by_the_book() {
         is_decided_by_the_book(Real::over(Counters::Redis(Arc::clone(&redis)), &first), first, &steps)
     });
     decided.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn everything_spread_over_a_cluster_is_decided_by_the_book() {
+    let redis = OnRedis::start_spread();
+    let steps = step_in_micros().prop_map(|step| match step {
+        Step::Reload(rules) => Step::Reload(without_what_is_not_spread(rules)),
+        Step::Request(asks) => Step::Request(unmixed(&asks)),
+        other => other,
+    });
+    let cases = (any::<bool>(), rules().prop_map(without_what_is_not_spread), prop::collection::vec(steps, 1..30));
+    let cases = cases.prop_map(|(changes, first, steps)| {
+        if changes {
+            (without_buckets(first), steps.into_iter().map(without_buckets_in).collect())
+        } else {
+            (first, unchanged(steps))
+        }
+    });
+    let mut runner =
+        TestRunner::new(ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(1_000) });
+    let decided = runner.run(&cases, |(first, steps)| {
+        redis.forget();
+        is_decided_by_the_book(Real::over(Counters::Redis(Arc::clone(&redis)), &first), first, &steps)
+    });
+    decided.unwrap_or_else(|error| panic!("{error}"));
+    for server in redis.servers() {
+        assert!(calls_of(server, "evalsha") > 1_000, "it has a part in it");
+        assert_eq!(server.keys_without_expiry(), [""; 0]);
+    }
+}
+
+/// Steps that change no limit. What was taken in vain and given back leaves a bucket drained up to that moment by the rate it
+/// had; where a refusal touched nothing, all the time since the last hit drains by the next rate. Both are right.
+fn unchanged(steps: Vec<Step>) -> Vec<Step> {
+    steps.into_iter().filter(|step| !matches!(step, Step::Reload(_) | Step::Override(..))).collect()
+}
+
+fn without_buckets(mut rules: Rules) -> Rules {
+    for rule in rules.for_all.iter_mut().chain(rules.for_v1.iter_mut().map(|(_, rule)| rule)) {
+        rule.limits = windows(std::mem::take(&mut rule.limits));
+    }
+    rules
+}
+
+fn without_buckets_in(step: Step) -> Step {
+    match step {
+        Step::Reload(rules) => Step::Reload(without_buckets(rules)),
+        Step::Override(key, value, Some(limits)) => Step::Override(key, value, Some(windows(limits))),
+        other => other,
+    }
+}
+
+/// Those that are no buckets; one at the least.
+fn windows(mut limits: Vec<LimitSpec>) -> Vec<LimitSpec> {
+    limits.retain(|limit| !matches!(limit.algorithm, Algorithm::Bucket { .. }));
+    if limits.is_empty() {
+        limits.push(LimitSpec { algorithm: Algorithm::Fixed, secs: 60, count: 3 });
+    }
+    limits
+}
+
+/// Whom a request gives something back, it asks for nothing: of both, a fraction of a hit may stay taken.
+fn unmixed(asks: &[(usize, usize, Ask)]) -> Vec<(usize, usize, Ask)> {
+    let refunds = |ask: &Ask| matches!(ask, Ask::GiveBack(_));
+    let first = |(key, value, _): &(usize, usize, Ask)| {
+        asks.iter().find(|other| (other.0, other.1) == (*key, *value)).is_some_and(|other| refunds(&other.2))
+    };
+    asks.iter().copied().filter(|asked| refunds(&asked.2) == first(asked)).collect()
+}
+
+/// Whether a quota refuses is known by all of a request together, and no refusal may start a block where hits may be about to
+/// be given back.
+fn without_what_is_not_spread(mut rules: Rules) -> Rules {
+    for rule in rules.for_all.iter_mut().chain(rules.for_v1.iter_mut().map(|(_, rule)| rule)) {
+        if rule.mode == Mode::Quota {
+            rule.mode = Mode::Enforce;
+        }
+        rule.block_secs = None;
+    }
+    rules
 }
 
 /// A step that takes whole microseconds, as Redis' clock does.

@@ -9,10 +9,11 @@ use tallygate::{
     charge::{Charge, Charges, CounterKey, Role, Verdicts, Way, settle},
     limit::{Algorithm, Calendar, CalendarUnit, Counter, Limit, Window},
     request::Ask,
+    store::redis::Time,
     units::{Nanos, Timestamp},
 };
 
-use crate::on_redis::OnRedis;
+use crate::on_redis::{OnRedis, real_time};
 
 /// Largest number that is counted exactly, and times below it in microseconds: the year 2255.
 const MOST: u64 = (1 << 53) - 1;
@@ -93,12 +94,14 @@ fn asked() -> impl Strategy<Value = Asked> {
     (0usize..4, role, 0u32..3, share).prop_map(|(limit, role, descriptor, ask)| Asked { limit, role, descriptor, ask })
 }
 
-/// Parts of a window's length that pass, in 256ths, and a few microseconds.
-type Step = (u64, u64, Vec<Asked>);
+/// Parts of a window's length that pass, in 256ths, and a few microseconds; what is asked, and whether something else of
+/// the request is as good as a quota with room.
+type Step = (u64, u64, Vec<Asked>, bool);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let parts = prop_oneof![6 => 0u64..100, 1 => 100u64..700];
-    prop::collection::vec((parts, 0u64..3, prop::collection::vec(asked(), 1..5)), 1..12)
+    let quota_met = prop::bool::weighted(0.2);
+    prop::collection::vec((parts, 0u64..3, prop::collection::vec(asked(), 1..5), quota_met), 1..12)
 }
 
 /// The charges of one step, as a plan orders them.
@@ -132,24 +135,24 @@ fn charges<'l>(limits: &'l [Limit], asked: &[Asked], way: Way) -> Charges<'l> {
     Charges { way, list: list.collect(), ..Charges::default() }
 }
 
+/// Whether `limit` lets `hits` into the counter of `key` at a time in microseconds.
+fn takes(redis: &OnRedis, micros: u64, key: u128, limit: &Limit, hits: u64) -> bool {
+    asks(redis, micros, key, limit, Ask::Take(hits))
+}
+
+fn asks(redis: &OnRedis, micros: u64, key: u128, limit: &Limit, ask: Ask) -> bool {
+    let charge = Charge { key: CounterKey(key), limit, ask, role: Role::Enforced, descriptor: 0, group: 0 };
+    let charges = Charges { list: [charge].into_iter().collect(), ..Charges::default() };
+    !redis.charge(Timestamp(micros * 1_000), &charges).refused
+}
+
 #[test]
 fn what_just_fits_a_sliding_window_fits_to_the_microsecond() {
     // In the middle of the next window half of the last one's hits weigh; a microsecond before, a little more.
     let redis = OnRedis::start();
     let window = Window::Length(Nanos::from_secs(10));
     let limit = Limit { count: 1_000_000_007, window, algorithm: Algorithm::SlidingWindow };
-    let take = |micros: u64, key, hits| {
-        let charge = Charge {
-            key: CounterKey(key),
-            limit: &limit,
-            ask: Ask::Take(hits),
-            role: Role::Enforced,
-            descriptor: 0,
-            group: 0,
-        };
-        let charges = Charges { list: [charge].into_iter().collect(), ..Charges::default() };
-        !redis.charge(Timestamp(micros * 1_000), &charges).refused
-    };
+    let take = |micros, key, hits| takes(&redis, micros, key, &limit, hits);
     let start = 1_800_000_000_000_000;
     for (key, before) in [(1, false), (2, true)] {
         assert!(take(start, key, 1_000_000_000), "in an empty window");
@@ -159,6 +162,41 @@ fn what_just_fits_a_sliding_window_fits_to_the_microsecond() {
         // What the script left shows in the next answer only.
         assert_eq!(take(middle, key, 1), before);
     }
+}
+
+#[test]
+fn giving_back_nothing_brings_a_bucket_up_to_date() {
+    let redis = OnRedis::start();
+    let seconds = |seconds: u64| 1_800_000_000_000_000 + seconds * 1_000_000;
+    assert!(takes(&redis, seconds(0), 1, &bucket(5, 5), 5));
+    asks(&redis, seconds(1), 1, &bucket(5, 5), Ask::GiveBack(0));
+    // Half a hit has drained at the old rate, none at the new one.
+    assert!(!takes(&redis, seconds(1) + 499_999, 1, &bucket(10, 5), 1));
+    assert!(takes(&redis, seconds(1) + 500_000, 1, &bucket(10, 5), 1));
+}
+
+fn bucket(count: u64, burst: u64) -> Limit {
+    let window = Window::Length(Nanos::from_secs(10));
+    Limit { count, window, algorithm: Algorithm::TokenBucket { burst } }
+}
+
+#[test]
+fn a_bucket_that_was_seen_empty_is_empty_at_whatever_rate_comes_next() {
+    let redis = OnRedis::start();
+    let seconds = |seconds: u64| 1_800_000_000_000_000 + seconds * 1_000_000;
+    assert!(takes(&redis, seconds(0), 1, &bucket(3, 2), 2));
+    assert!(!takes(&redis, seconds(7), 1, &bucket(3, 2), 3), "more than it holds");
+    assert!(takes(&redis, seconds(7), 1, &bucket(1, 3), 3), "at the new rate, 1.3 would be left of it");
+}
+
+#[test]
+fn a_full_bucket_drains_although_the_clock_was_set_back_and_only_refusals_came_since() {
+    let redis = OnRedis::start();
+    let seconds = |seconds: u64| 1_800_000_000_000_000 + seconds * 1_000_000;
+    assert!(takes(&redis, seconds(3_600), 1, &bucket(1, 5), 5));
+    assert!(!takes(&redis, seconds(0), 1, &bucket(1, 5), 1));
+    assert!(!takes(&redis, seconds(9), 1, &bucket(1, 5), 1));
+    assert!(takes(&redis, seconds(10), 1, &bucket(1, 5), 1));
 }
 
 #[test]
@@ -181,14 +219,53 @@ fn settle_and_the_script_answer_alike() {
     alike.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Windows that do not end while a test runs.
+const LONG: Window = Window::Length(Nanos::from_secs(3_650 * 86_400));
+
+/// What one step asks: anything, or what the script has a short way for, the same of several counters.
+fn asked_in_real_time() -> impl Strategy<Value = Vec<Asked>> {
+    let usual = (1usize..16, 1u64..6).prop_map(|(limits, hits)| {
+        let chosen = (0..4).filter(|limit| limits & (1 << limit) != 0);
+        let ask = |limit| Asked { limit, role: Role::Enforced, descriptor: 0, ask: Share::Take(0, hits) };
+        chosen.map(ask).collect()
+    });
+    prop_oneof![1 => prop::collection::vec(asked(), 1..5), 2 => usual]
+}
+
+#[test]
+fn settle_and_the_script_answer_alike_by_the_time_of_the_server() {
+    let redis = OnRedis::start_by(Time::Servers);
+    let any = limit().prop_map(|limit| Limit { window: LONG, ..limit });
+    let fixed = (0u64..30).prop_map(|count| Limit { count, window: LONG, algorithm: Algorithm::FixedWindow });
+    let limits = prop::collection::vec(prop_oneof![1 => any, 3 => fixed], 4);
+    let cases = (limits, prop::collection::vec(asked_in_real_time(), 1..12));
+    let mut runner =
+        TestRunner::new(ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(1_000) });
+    let alike = runner.run(&cases, |(limits, steps)| {
+        redis.forget();
+        let mut counters = BTreeMap::new();
+        for (number, asked) in steps.iter().enumerate() {
+            let charges = charges(&limits, asked, Way::AllOrNone);
+            let theirs = redis.decide(real_time(), &charges);
+            let ours = by_settle(&mut counters, theirs.at, &charges);
+            prop_assert_eq!(ours, theirs.verdicts, "step {} at {:?}: {:?}", number, theirs.at, charges);
+        }
+        Ok(())
+    });
+    alike.unwrap_or_else(|error| panic!("{error}"));
+    // Some of them on the short way, and some of these given back.
+    let (taken, given_back) = (redis.calls_of("incrby"), redis.calls_of("decrby"));
+    assert!(taken > 2_000 && given_back > 100, "{taken} taken, {given_back} given back");
+}
+
 fn answer_alike(redis: &Arc<OnRedis>, limits: &[Limit], way: Way, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut counters = BTreeMap::new();
     let mut micros = START_MICROS;
-    for (number, (parts, rest, asked)) in steps.iter().enumerate() {
+    for (number, (parts, rest, asked, quota_met)) in steps.iter().enumerate() {
         let length = limits[asked[0].limit % limits.len()].window.longest().0 / 1_000;
         micros = (micros + length / 256 * parts + rest).min(MOST / 4 * 3);
         let now = Timestamp(micros * 1_000);
-        let charges = charges(limits, asked, way);
+        let charges = Charges { quota_met: *quota_met, ..charges(limits, asked, way) };
         let (ours, theirs) = (by_settle(&mut counters, now, &charges), redis.charge(now, &charges));
         prop_assert_eq!(ours, theirs, "step {} at {:?}: {:?}", number, now, charges);
     }

@@ -83,7 +83,7 @@ fn a_cluster_knows_whose_a_key_is_and_moves_it() {
     assert_eq!(moved.code(), Some("MOVED"));
 
     cluster.move_slot(slot, other);
-    assert_eq!(cluster.owner(slot), Some(other));
+    eventually("all know of it", || cluster.owner(slot) == Some(other));
     assert_eq!(cluster.masters[other].ask::<String>(&["GET", "{shop}:k"]), "v");
     let moved = cluster.masters[owner].try_ask::<String>(&["GET", "{shop}:k"]).unwrap_err();
     assert_eq!(moved.code(), Some("MOVED"));

@@ -20,7 +20,7 @@ fn hits_of_one_are_let_through_up_to_the_limit() {
         assert_eq!(left_everywhere(&replicas, algorithm, "one"), 0, "{algorithm}");
     }
     // Two windows of each algorithm.
-    assert_eq!(redis.keys().len(), 6);
+    assert_eq!(redis.counters().len(), 6);
     assert_eq!(redis.keys_without_expiry(), [""; 0]);
 }
 

@@ -23,7 +23,7 @@ fn start() -> (RedisServer, Service, String) {
     let service = Service::start(&folder, &["--store", &redis.url(), "--store-deadline", "1s"]);
     service.until_ready();
     assert_eq!(ask(&service), Code::Ok);
-    let key = <[String; 1]>::try_from(redis.keys()).unwrap().concat();
+    let key = <[String; 1]>::try_from(redis.counters()).unwrap().concat();
     assert!(key.starts_with("tallygate:{shop}:"), "{key}");
     (redis, service, key)
 }
@@ -35,7 +35,16 @@ fn ask(service: &Service) -> Code {
 #[test]
 fn a_key_of_another_form_is_taken_for_nothing_and_replaced() {
     let (redis, service, key) = start();
-    for write in [&["LPUSH", &key, "x"][..], &["SET", &key, "nonsense"], &["SET", &key, ""], &["SADD", &key, "x"]] {
+    let writes = [
+        &["LPUSH", &key, "x"][..],
+        &["SADD", &key, "x"],
+        &["SET", &key, "nonsense"],
+        &["SET", &key, ""],
+        &["SET", &key, "1 0 9000000000000000"],
+        &["SET", &key, "9223372036854775807"],
+        &["SET", &key, "-5"],
+    ];
+    for write in writes {
         redis.ask::<()>(&["DEL", &key]);
         redis.ask::<()>(write);
         assert_eq!([(); 4].map(|()| ask(&service)), [Code::Ok, Code::Ok, Code::Ok, Code::OverLimit], "{write:?}");
@@ -48,12 +57,14 @@ fn a_key_of_another_form_is_taken_for_nothing_and_replaced() {
 }
 
 #[test]
-fn a_key_that_would_stay_for_ever_expires_again_after_the_next_charge() {
+fn a_key_that_somebody_keeps_for_ever_refuses_nobody_for_ever() {
     let (redis, service, key) = start();
     redis.ask::<()>(&["PERSIST", &key]);
     assert_eq!(redis.keys_without_expiry(), [key]);
-    assert_eq!(ask(&service), Code::Ok);
+    // Its window has no end any more: where it would refuse, another begins.
+    assert_eq!([(); 5].map(|()| ask(&service)), [Code::Ok; 5]);
     assert_eq!(redis.keys_without_expiry(), [""; 0]);
+    assert_eq!(ask(&service), Code::OverLimit);
 }
 
 #[test]

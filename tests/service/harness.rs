@@ -1,10 +1,14 @@
 //! A service that a test starts in a folder of its own, on ports that the system chooses, and what is asked of it.
 
+#[path = "../common/redis/mod.rs"]
+#[allow(dead_code, reason = "more than one test's servers")]
+pub mod servers;
+
 use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -24,17 +28,25 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::client::{Request, Response, get};
+use servers::{RedisServer, over_redis};
 
 /// How long anything may take that should take milliseconds: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder with rule files, and what belongs to them. A service that was started on it holds it too.
 #[derive(Clone)]
-pub struct Folder(Arc<TempDir>);
+pub struct Folder(Arc<Place>);
+
+struct Place {
+    dir: TempDir,
+    /// What services started on it count in, one after the other, where this run is the one over Redis.
+    redis: OnceLock<RedisServer>,
+}
 
 impl Folder {
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let folder = Self(Arc::new(tempfile::tempdir().unwrap()));
+        let place = Place { dir: tempfile::tempdir().unwrap(), redis: OnceLock::new() };
+        let folder = Self(Arc::new(place));
         for (name, text) in files {
             folder.write(name, text);
         }
@@ -42,7 +54,7 @@ impl Folder {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.dir.path().join(name)
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -58,8 +70,8 @@ impl Folder {
 pub fn command(folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallygate"));
     let state = folder.path(".state");
-    command.env_clear().current_dir(folder.0.path()).stdin(Stdio::null());
-    command.env("TALLYGATE_RULES", folder.0.path()).env("TALLYGATE_STATE", state);
+    command.env_clear().current_dir(folder.0.dir.path()).stdin(Stdio::null());
+    command.env("TALLYGATE_RULES", folder.0.dir.path()).env("TALLYGATE_STATE", state);
     command
 }
 
@@ -84,14 +96,30 @@ impl Service {
 
     /// Starts it with a [`command`] that knows more than the folder.
     pub fn start_by(mut serve: Command, folder: &Folder, arguments: &[&str]) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let log = scratch.path().join("log");
-        for [flag, value] in [["--grpc", "127.0.0.1:0"], ["--drain-delay", "0s"], ["--cores", "1"]] {
+        for [flag, value] in [
+            ["--grpc", "127.0.0.1:0"],
+            ["--http", "127.0.0.1:0"],
+            ["--admin", "127.0.0.1:0"],
+            ["--drain-delay", "0s"],
+            ["--cores", "1"],
+        ] {
             if !arguments.contains(&flag) {
                 serve.args([flag, value]);
             }
         }
-        serve.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments);
+        if over_redis() && !arguments.contains(&"--store") {
+            let redis = folder.0.redis.get_or_init(RedisServer::start);
+            // A busy machine must not make a call late.
+            serve.args(["--store", &redis.url(), "--store-deadline", "1s"]);
+        }
+        serve.args(arguments);
+        Self::start_as_it_is(serve, folder)
+    }
+
+    /// Starts it with nothing but what the command says; that must be ports that the system chooses.
+    pub fn start_as_it_is(mut serve: Command, folder: &Folder) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = scratch.path().join("log");
         let child = serve.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut running = Running { child, log };
@@ -125,6 +153,11 @@ impl Service {
         self.running.log()
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.running.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         // The shell's own: a small machine has no program of that name.
         let kill = format!("kill -s {name} {}", self.running.child.id());
@@ -155,6 +188,13 @@ impl Service {
         request.send(self.http)
     }
 
+    /// Its memory that is in use, as the system sees it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.running.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")).unwrap();
+        kib.parse::<u64>().unwrap() << 10
+    }
+
     pub fn until_ready(&self) {
         eventually("it is ready", || self.try_get("/readyz").is_some_and(|answer| answer.status == 200));
     }
@@ -168,6 +208,32 @@ impl Service {
         let metrics = self.metrics();
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("{series} is missing in\n{metrics}")).to_owned()
+    }
+
+    /// How often it was decided so, by any source: the labels of `tallygate_decisions_total` up to the last.
+    pub fn decided(&self, labels: &str) -> u64 {
+        let series = format!("tallygate_decisions_total{{{labels},source=");
+        let metrics = self.metrics();
+        let of_source = |line: &str| line.strip_prefix(&series)?.rsplit_once(' ')?.1.parse::<u64>().ok();
+        metrics.lines().filter_map(of_source).sum()
+    }
+
+    /// Where Envoy would ask, as `HOST:PORT`.
+    pub fn grpc_address(&self) -> String {
+        let address = self.endpoint.uri().authority().expect("it does not listen on a path");
+        address.to_string()
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.http
+    }
+
+    /// Where it says that it listens for what a setting asked for, if it does.
+    pub fn port_of(&self, setting: &str) -> Option<u16> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains(" listening "))?;
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix(setting)?.strip_prefix('='))?;
+        address.rsplit_once(':')?.1.parse().ok()
     }
 
     pub fn admin_port(&self) -> u16 {

@@ -1,9 +1,17 @@
 use std::future::pending;
 
-use axum::{Router, body::to_bytes, http::StatusCode, middleware::from_fn_with_state, routing::any};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::StatusCode,
+    middleware::from_fn_with_state,
+    routing::any,
+};
+use bytes::Bytes;
 use tower::Service as _;
 
 use super::*;
+use crate::bounds::HTTP_BODY_DROPPED_MAX_BYTES;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -115,7 +123,7 @@ async fn a_body_is_read_up_to_its_bound_and_to_its_deadline() {
     let body = |bytes: usize| Body::from(vec![b' '; bytes]);
     let (most, more) = (ADMIN_BODY_MAX_BYTES, ADMIN_BODY_MAX_BYTES + 1);
     assert_eq!(knock(door(false), post(), body(most)).await, (StatusCode::OK, None));
-    for bytes in [more, ADMIN_BODY_DROPPED_MAX_BYTES, 2 * ADMIN_BODY_DROPPED_MAX_BYTES] {
+    for bytes in [more, HTTP_BODY_DROPPED_MAX_BYTES, 2 * HTTP_BODY_DROPPED_MAX_BYTES] {
         let refused = knock(door(false), post(), body(bytes)).await;
         assert_eq!(refused, (StatusCode::PAYLOAD_TOO_LARGE, Some("too_large".to_owned())), "{bytes}");
     }

@@ -1,8 +1,12 @@
 //! Settings of the store, checked one by one and against each other.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use super::{Check, SettingsError, mask::masked, parse_duration};
+use super::{
+    SettingsError,
+    check::{Check, parse_duration},
+    mask::masked,
+};
 use crate::{
     bounds::{REPLICAS_MAX, STORE_DEADLINE_MAX, STORE_DEADLINE_MIN},
     store_address::{ClientCertificate, RedisAddress, StoreAddress, TlsFiles},
@@ -10,7 +14,7 @@ use crate::{
 
 impl Check<'_> {
     pub(super) fn store(&mut self) -> StoreAddress {
-        let (value, from) = &self.raw.0["store"];
+        let (value, from) = &self.raw.values["store"];
         match StoreAddress::parse(value.trim()) {
             Ok(store) => {
                 if let StoreAddress::Redis(redis) = &store {
@@ -38,13 +42,6 @@ impl Check<'_> {
         }
     }
 
-    /// Complains if a file is named that needs something else.
-    fn given(&mut self, key: &'static str, needs: &'static str) {
-        if self.file(key).is_some() {
-            self.errors.push(SettingsError::Needs { key, from: self.raw.0[key].1, needs });
-        }
-    }
-
     pub(super) fn store_tls(&mut self) -> TlsFiles {
         let client = match (self.file("store_tls_cert_file"), self.file("store_tls_key_file")) {
             (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
@@ -63,8 +60,9 @@ impl Check<'_> {
         self.parse("store_deadline", "a duration from 1ms to 1s such as `10ms`", parse).unwrap_or(STORE_DEADLINE_MAX)
     }
 
-    pub(super) fn replicas(&mut self) -> u32 {
-        let parse = |text: &str| text.parse().ok().filter(|replicas| (1..=REPLICAS_MAX).contains(replicas));
-        self.parse("replicas", "a number from 1 to 10000", parse).unwrap_or(1)
+    pub(super) fn replicas(&mut self) -> Option<NonZeroU32> {
+        let number = |text: &str| text.parse().ok().filter(|number: &NonZeroU32| number.get() <= REPLICAS_MAX);
+        let parse = |text: &str| if text == "auto" { Some(None) } else { number(text).map(Some) };
+        self.parse("replicas", "`auto` or a number from 1 to 10000", parse).flatten()
     }
 }

@@ -14,7 +14,7 @@ fn complaints(files: &[(&str, &str)]) -> String {
 }
 
 /// What is said of one rule in the second line of a file `f`, from column 4.
-fn of_rule(rule: &str) -> String {
+pub(super) fn of_rule(rule: &str) -> String {
     complaints(&[("f", &format!("descriptors:\n - {rule}\ndomain: d\n"))])
 }
 
@@ -45,8 +45,14 @@ fn rules_that_cannot_be_carried_out() {
             "f:2:29: error: `overdraw` and the quota mode exclude each other",
         ),
         ("{key: k, kye: v}", "f:2:13: error: a rule has no key `kye`; help: did you mean `key`?"),
-        ("{key: k, unit: day}", "f:2:13: error: a rule has no key `unit`; help: `unit` is a key of `rate_limit`"),
-        ("{key: k, domain: d}", "f:2:13: error: a rule has no key `domain`; help: `domain` is a key of a domain"),
+        (
+            "{key: k, unit: day}",
+            "f:2:13: error: a rule has no key `unit`; help: `unit` is a key of `rate_limit`; here envoyproxy/ratelimit passes over it: move it, or delete it",
+        ),
+        (
+            "{key: k, domain: d}",
+            "f:2:13: error: a rule has no key `domain`; help: `domain` is a key of a domain; here envoyproxy/ratelimit passes over it: move it, or delete it",
+        ),
         ("{key: k, zzzzzz: 1}", "f:2:13: error: a rule has no key `zzzzzz`"),
         ("{key: k, value: v, regex: v}", "f:2:23: error: a rule matches in one way: it has `value` and `regex`"),
         ("{key: k, value: {a: b}}", "f:2:20: error: `value` is a text, this is a map"),
@@ -99,7 +105,8 @@ fn rules_that_cannot_be_carried_out() {
         ("{key: k, mode: quota, quota_mode: true}", "f:2:26: error: `mode` and `quota_mode` exclude each other"),
         (
             "{key: k, shadow_mode: true, quota_mode: true}",
-            "f:2:32: error: `shadow_mode` and `quota_mode` exclude each other",
+            "f:2:32: error: `shadow_mode` and `quota_mode` exclude each other; help: delete `quota_mode`: what is in shadow \
+             refuses nobody",
         ),
         ("{key: k, count: all}", "f:2:20: error: `count` cannot be `all`; help: one of `each`, `shared`"),
         (
@@ -162,8 +169,11 @@ fn rules_that_cannot_be_carried_out() {
             "{key: k, deny: true, on_store_error: deny}",
             "f:2:25: error: `on_store_error` needs `limits`: this rule counts nothing",
         ),
-        ("{key: k, detailed_metric: true}", "f:2:13: error: `detailed_metric` is not available yet"),
-        ("{key: k, value_to_metric: true}", "f:2:13: error: `value_to_metric` is not available yet"),
+        ("{key: k, detailed_metric: maybe}", "f:2:30: error: `detailed_metric` is `true` or `false`, not `maybe`"),
+        (
+            "{key: k, value_to_metric: 'yes'}",
+            "f:2:30: error: `value_to_metric` is `true` or `false`, not `yes`; help: write it without quotes",
+        ),
         (
             "{key: k, descriptors: {key: l}}",
             "f:2:26: error: `descriptors` is a list, this is a map; help: put a `-` before each item",
@@ -184,6 +194,32 @@ fn rules_that_cannot_be_carried_out() {
         ),
     ] {
         assert_eq!(of_rule(rule), said, "{rule}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_known_in_every_map_and_a_misspelt_unit_in_every_place() {
+    for shape in SHAPES {
+        for key in shape.names() {
+            let mut report = Report::default();
+            let file = report.add_file("f".into());
+            let text = format!("{{{key}x: 1}}");
+            let nodes = yaml::documents(file, text.as_bytes(), &mut report);
+            fields::Fields::of(&nodes[0], shape, &mut report);
+            let help = format!("f:1:2: error: {} has no key `{key}x`; help: did you mean `{key}`?", shape.name);
+            assert_eq!(lines(&report.finish()), help);
+        }
+    }
+    for (written, meant) in
+        [("minut", "minute"), ("hous", "hour"), ("secnds", "second"), ("wek", "week"), ("monht", "month")]
+    {
+        let rate = format!("limits: [9/{written}]");
+        for rule in
+            [rate, format!("limits: [{{requests: 9, per: {written}}}]"), format!("rate_limit: {{unit: {written}}}")]
+        {
+            let said = of_rule(&format!("{{key: k, {rule}}}"));
+            assert!(said.ends_with(&format!("; help: did you mean `{meant}`?")), "{said}");
+        }
     }
 }
 
@@ -365,7 +401,7 @@ fn limits_in_the_form_of_envoyproxy_that_are_none() {
         ),
         (
             "{key: k, rate_limit: {unit: day, shadow_mode: true}}",
-            "f:2:37: error: `rate_limit` has no key `shadow_mode`; help: `shadow_mode` is a key of a rule",
+            "f:2:37: error: `rate_limit` has no key `shadow_mode`; help: `shadow_mode` is a key of a rule; here envoyproxy/ratelimit passes over it: move it, or delete it",
         ),
         (
             "{key: k, rate_limit: {unit: day, name: a, replaces: [{name: a}, {}, {name: b}, c]}}",
@@ -496,14 +532,23 @@ fn documents_that_are_no_domains() {
             "f:4:21: error: with `count_denied`, limits are fixed windows; help: refused hits would never leave a counter that slides or drains",
         ),
         (
+            "domain: d\nslots: spread\ndescriptors:\n- {key: k, mode: quota, limits: [1/s]}\n- {key: l, limits: [1/s], on_exceed: {block_for: 1h}}",
+            "f:4:3: error: `mode: quota` and `slots: spread` exclude each other; help: without `slots: spread`, or in a domain of its own\nf:5:27: error: `on_exceed` and `slots: spread` exclude each other; help: a hit that is about to be given back could start a block",
+        ),
+        ("domain: d\nslots: apart", "f:2:8: error: `slots` cannot be `apart`; help: one of `together`, `spread`"),
+        (
             "domain: d\ncount_denied: perhaps\nrequest_limits: atmost",
             "f:2:15: error: `count_denied` is `true` or `false`, not `perhaps`\nf:3:17: error: `request_limits` cannot be `atmost`; help: did you mean `at_most`?",
         ),
         (
             "domain: d\nshadow_mode: true",
-            "f:2:1: error: a domain has no key `shadow_mode`; help: `shadow_mode` is a key of a rule",
+            "f:2:1: error: a domain has no key `shadow_mode`; help: `shadow_mode` is a key of a rule; here envoyproxy/ratelimit passes over it: move it, or delete it",
         ),
-        ("domain: d\ndomain: e", "f:2:1: error: the key `domain` is given twice, first on line 1"),
+        (
+            "domain: d\ndomain: e",
+            "f:2:1: error: the key `domain` is given twice, first on line 1; help: keep one of them; for envoyproxy/ratelimit \
+             the last one counts",
+        ),
         (
             "domain: d\nresponse: {headers: ietf}\n---\ndomain: d\nresponse: {headers: none}",
             "f:5:1: error: `response` of the domain `d` is given twice, first at f:2",

@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::{
+    config::settings::Compat,
+    render::headers::{HeaderNames, Headers},
     request::Entry,
-    rules::{Action, Counted, Expose, Mode, OnStoreError, Report as Reported, RequestLimits, Value, identity::HashKey},
+    rules::{
+        Action, Counted, Expose, Mode, OnStoreError, Report as Reported, RequestLimits, Slots, Value, identity::HashKey,
+    },
 };
 
 #[test]
@@ -299,8 +303,9 @@ fn responses_are_inherited_key_by_key_and_shared() {
 
 #[test]
 fn domain_keys_are_read() {
-    let compiled = good("domain: d\ncount_denied: yes\nrequest_limits: at_most\ndescriptors: ~\n");
+    let compiled = good("domain: d\ncount_denied: yes\nrequest_limits: at_most\nslots: spread\ndescriptors: ~\n");
     let domain = domain(&compiled);
+    assert_eq!(domain.slots, Slots::Spread);
     assert!(domain.count_denied && domain.request_limits == RequestLimits::AtMost && domain.top.is_empty());
     assert_eq!((&*domain.request_rule.name, &*domain.request_rule.limits()[0].name), ("request-limit", "request"));
     let files = [RuleFile { name: "f".into(), path: "f".into(), text: b"domain: d".to_vec() }];
@@ -377,8 +382,46 @@ fn headers_and_bodies_of_ones_own_are_read() {
 fn every_key_is_tried_in_a_test() {
     let tests = [include_str!("good.rs"), include_str!("bad.rs"), SHOP].concat();
     for shape in SHAPES {
-        for key in shape.keys.iter().chain(shape.unavailable) {
+        for key in shape.names().chain(shape.unavailable.iter().copied()) {
             assert!(tests.contains(&format!("{key}:")), "`{key}` of {}", shape.name);
         }
     }
+}
+
+#[test]
+fn the_settings_say_how_domains_look_that_say_nothing() {
+    let names = HeaderNames { limit: "X-L".into(), remaining: "X-R".into(), reset: "X-S".into() };
+    let defaults = |compat, count_denied| DomainDefaults {
+        compat,
+        count_denied,
+        headers: "envoyproxy".to_owned(),
+        header_names: Arc::new(names.clone()),
+        ..DomainDefaults::default()
+    };
+    for (compat, count_denied, text, own_names, retry_after) in [
+        (Compat::None, false, "domain: d", true, true),
+        (Compat::None, true, "domain: d", true, true),
+        (Compat::Ratelimit, false, "domain: d", true, true),
+        // There every answer is that of envoyproxy/ratelimit to the letter, unless somebody asks for more.
+        (Compat::Ratelimit, true, "domain: d", true, false),
+        (Compat::Ratelimit, true, "domain: d\nresponse: {retry_after: true, headers: ietf}", false, true),
+    ] {
+        let files = [RuleFile { name: "f".into(), path: "f".into(), text: text.as_bytes().to_vec() }];
+        let compiled = compile(&files, defaults(compat, count_denied), &mut read_list).expect("it loads");
+        let response = &compiled.responses[domain(&compiled).request_rule.response as usize];
+        assert_eq!(response.retry_after, retry_after, "{compat:?} {text}");
+        let found = matches!(&response.headers, Headers::Envoyproxy(found) if **found == names);
+        assert_eq!(found, own_names, "{compat:?} {text}");
+    }
+}
+
+#[test]
+fn a_global_mode_is_one_of_every_domain() {
+    let defaults = DomainDefaults { shadow_mode: true, quota_mode: true, ..DomainDefaults::default() };
+    let text =
+        "domain: d\ndescriptors: [{key: a, name: a, limits: [1/s]}, {key: b, name: b, mode: shadow, limits: [1/s]}]";
+    let files = [RuleFile { name: "f".into(), path: "f".into(), text: text.as_bytes().to_vec() }];
+    let compiled = compile(&files, defaults, &mut read_list).expect("it loads");
+    assert!(domain(&compiled).shadow && domain(&compiled).all_quota);
+    assert_eq!(["a", "b"].map(|name| rule(&compiled, name).mode), [Mode::Quota, Mode::Shadow]);
 }

@@ -2,6 +2,9 @@
 
 mod bad;
 mod good;
+mod idle;
+mod ratelimit;
+mod schema;
 
 use std::{io, path::Path};
 
@@ -22,7 +25,9 @@ fn load(files: &[(&str, &str)]) -> Result<Compiled, Vec<Diagnostic>> {
             text: (*text).into(),
         })
         .collect();
-    compile(&files, DomainDefaults::default(), &mut read_list)
+    let loaded = compile(&files, DomainDefaults::default(), &mut read_list);
+    schema::agrees(&files, &loaded);
+    loaded
 }
 
 fn read_list(path: &Path) -> io::Result<Vec<u8>> {

@@ -31,6 +31,16 @@ pub(in crate::config) fn documents<'t>(file: u32, bytes: &'t [u8], report: &mut 
                 whole.extend(tree.finish().filter(|root| !root.is_null()));
                 Ok(())
             }
+            Some(Ok((Event::DocumentStart(..), span))) if tree.report.forgives() && !whole.is_empty() => {
+                let spot = tree.spot_at(span.start.line(), span.start.col());
+                let help = "make a file of its own of each document".to_owned();
+                tree.report.warning(
+                    spot,
+                    "only the first document of a file is read, as by envoyproxy/ratelimit",
+                    help,
+                );
+                return whole;
+            }
             Some(Ok((event, span))) => tree.take(event, span),
             Some(Err(fault)) => {
                 let mark = fault.marker();
@@ -270,7 +280,7 @@ impl<'t, 'r> Tree<'t, 'r> {
         Ok(())
     }
 
-    /// Keeps the first of equal keys.
+    /// Keeps the last of equal keys.
     fn without_duplicates(&mut self, pairs: Vec<Pair<'t>>) -> Vec<Pair<'t>> {
         /// Up to here comparing all with all is faster than hashing, and nearly every map is smaller.
         const FEW: usize = 12;
@@ -286,7 +296,13 @@ impl<'t, 'r> Tree<'t, 'r> {
                 if many { index.get(&pair.key).copied() } else { firsts.iter().position(|p| p.key == pair.key) };
             if let Some(first) = first {
                 let line = firsts[first].spot.line;
-                self.report.error(pair.spot, format!("the key `{}` is given twice, first on line {line}", pair.key));
+                let message = format!("the key `{}` is given twice, first on line {line}", pair.key);
+                self.report.slip(
+                    pair.spot,
+                    message,
+                    "keep one of them; for envoyproxy/ratelimit the last one counts".to_owned(),
+                );
+                firsts[first] = pair;
                 continue;
             }
             if many {
@@ -376,7 +392,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (text, errors) in [
-            ("a: 1\nb: 2\na: 3", &["f:3:1: error: the key `a` is given twice, first on line 1"][..]),
+            (
+                "a: 1\nb: 2\na: 3",
+                &[
+                    "f:3:1: error: the key `a` is given twice, first on line 1; help: keep one of them; for envoyproxy/ratelimit \
+                  the last one counts",
+                ][..],
+            ),
             ("a: *b", &["f:1:4: error: the alias `*b` has no anchor `&b` before it"]),
             ("a: &a [*a]", &["f:1:8: error: this alias stands inside of what it points to"]),
             ("? [a]\n: 1", &["f:1:3: error: a key is a single text, not a list or a map"]),

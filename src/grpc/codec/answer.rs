@@ -6,10 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     decision::{Decision, Figure, Status},
-    limit::{CalendarUnit, Window},
-    render::{Field, Sink},
+    render::{EXACT_MAX, Field, Sink, saturated},
     rules::Value,
-    units::Nanos,
 };
 
 /// What stands before a message in gRPC: whether it is compressed, and its length in four bytes.
@@ -27,9 +25,6 @@ const OVER_LIMIT: u64 = 2;
 
 /// Numbers below this are one byte as a varint.
 const ONE_BYTE: usize = 1 << 7;
-
-/// The largest whole number below which an f64 holds every one: what a Struct's number can say exactly.
-const EXACT_MAX: u64 = 1 << 53;
 
 /// One answer while it is written: code and statuses first, then whatever is rendered into it as a [`Sink`].
 ///
@@ -131,58 +126,14 @@ fn write_status(message: &mut Message<'_>, status: &Status<'_>) {
 
 /// `RateLimitResponse.RateLimit`
 fn write_limit(message: &mut Message<'_>, figure: &Figure<'_>) {
-    let (unit, multiplier) = in_units(&figure.limit.limit.window);
+    let (unit, multiplier) = figure.limit.limit.window.in_units();
     message.varint_field(1, saturated(figure.limit.limit.capacity()));
-    message.varint_field(2, unit);
+    message.varint_field(2, u64::from(unit as u8));
     if figure.limit.written_name.is_some() {
         message.bytes_field(3, figure.limit.name.as_bytes());
     }
     if multiplier != 1 {
         message.nested(4, |wrapper| wrapper.varint_field(1, multiplier));
-    }
-}
-
-/// A window as `RateLimitResponse.RateLimit.Unit` and how many of them: the largest unit that divides it. UNKNOWN
-/// where that is no whole number of seconds, or of more units than the field holds.
-fn in_units(window: &Window) -> (u64, u64) {
-    const UNKNOWN: u64 = 0;
-    const SECOND: u64 = 1;
-    const MINUTE: u64 = 2;
-    const HOUR: u64 = 3;
-    const DAY: u64 = 4;
-    const MONTH: u64 = 5;
-    const YEAR: u64 = 6;
-    const WEEK: u64 = 7;
-    /// Seconds of each unit as Envoy reckons, longest first.
-    const LENGTHS: [(u64, u64); 7] = [
-        (YEAR, 365 * 86_400),
-        (MONTH, 30 * 86_400),
-        (WEEK, 7 * 86_400),
-        (DAY, 86_400),
-        (HOUR, 3_600),
-        (MINUTE, 60),
-        (SECOND, 1),
-    ];
-    match window {
-        Window::Length(length) => {
-            if *length == Nanos::ZERO || length.0 % Nanos::SECOND.0 != 0 {
-                return (UNKNOWN, 1);
-            }
-            let seconds = length.0 / Nanos::SECOND.0;
-            // One second divides all that is left, so there is always one.
-            let found = LENGTHS.iter().find(|(_, length)| seconds.is_multiple_of(*length));
-            found.map_or((UNKNOWN, 1), |&(unit, length)| (unit, seconds / length))
-        }
-        Window::Calendar(calendar) => {
-            let unit = match calendar.unit {
-                CalendarUnit::Hour => HOUR,
-                CalendarUnit::Day => DAY,
-                CalendarUnit::Week => WEEK,
-                CalendarUnit::Month => MONTH,
-                CalendarUnit::Year => YEAR,
-            };
-            (unit, 1)
-        }
     }
 }
 
@@ -216,11 +167,6 @@ fn write_value(message: &mut Message<'_>, value: &Value) {
 
 fn code(refused: bool) -> u64 {
     if refused { OVER_LIMIT } else { OK }
-}
-
-/// What a `uint32` can say of it.
-fn saturated(count: u64) -> u64 {
-    count.min(u64::from(u32::MAX))
 }
 
 /// `value` with what is not UTF-8 replaced.

@@ -6,11 +6,13 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::future::join;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
     sync::watch,
     time::Instant,
 };
+use tokio_rustls::{TlsAcceptor, TlsConnector, rustls};
 
 use super::*;
 use crate::grpc::{
@@ -22,30 +24,61 @@ use crate::grpc::{
     unary::PATH,
 };
 
+/// The size of a plain answer, one with headers, metadata and body, and one in several DATA frames.
+const SIZES: [usize; 3] = [31, 300, 3_000];
+
 #[tokio::test]
 async fn an_answer_is_one_write() {
-    // The size of a plain answer, one with headers, metadata and body, and one in several DATA frames.
-    for size in [31, 300, 3_000] {
+    for size in SIZES {
         let (near, far) = duplex(1 << 20);
         let writes = Arc::new(AtomicUsize::new(0));
-        let (_drains, drain) = watch::channel(false);
-        let seat = seat(size, drain).await;
-        let socket = Counting { socket: far, writes: writes.clone() };
-        let serving = tokio::spawn(serve(Arc::new(seat), socket, 1));
-
-        let (mut client, connection) = h2::client::handshake(near).await.unwrap();
-        let connection = tokio::spawn(connection);
-        call(&mut client, size).await; // and with it the SETTINGS of both sides
-        let before = writes.load(Relaxed);
-        for _ in 0..10 {
-            call(&mut client, size).await;
-        }
-        assert_eq!(writes.load(Relaxed) - before, 10, "answers of {size} bytes");
-
-        drop(client);
-        connection.await.unwrap().unwrap();
-        serving.await.unwrap();
+        let far = Counting { socket: far, writes: writes.clone() };
+        assert_eq!(writes_of_ten_answers(size, near, far, &writes).await, 10, "answers of {size} bytes");
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_one_write_over_tls_too() {
+    let certified = rcgen::generate_simple_self_signed(["tallygate".into()]).unwrap();
+    let (certificate, key) = (certified.cert.der(), certified.signing_key.serialize_der());
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let server =
+        rustls::ServerConfig::builder_with_provider(ring.clone()).with_safe_default_protocol_versions().unwrap();
+    let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key.try_into().unwrap());
+    let mut trusted = rustls::RootCertStore::empty();
+    trusted.add(certificate.clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(trusted).with_no_client_auth();
+    let (server, client) = (TlsAcceptor::from(Arc::new(server.unwrap())), TlsConnector::from(Arc::new(client)));
+    for size in SIZES {
+        let (near, far) = duplex(1 << 20);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let far = Counting { socket: far, writes: writes.clone() };
+        let (near, far) = join(client.connect("tallygate".try_into().unwrap(), near), server.accept(far)).await;
+        let writes = writes_of_ten_answers(size, near.unwrap(), far.unwrap(), &writes).await;
+        assert_eq!(writes, 10, "answers of {size} bytes");
+    }
+}
+
+async fn writes_of_ten_answers<N, F>(size: usize, near: N, far: F, writes: &AtomicUsize) -> usize
+where
+    N: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (_drains, drain) = watch::channel(false);
+    let serving = tokio::spawn(serve(Arc::new(seat(size, drain).await), far, 1));
+    let (mut client, connection) = h2::client::handshake(near).await.unwrap();
+    let connection = tokio::spawn(connection);
+    call(&mut client, size).await; // and with it the SETTINGS of both sides
+    let before = writes.load(Relaxed);
+    for _ in 0..10 {
+        call(&mut client, size).await;
+    }
+    let writes = writes.load(Relaxed) - before;
+    drop(client);
+    connection.await.unwrap().unwrap();
+    serving.await.unwrap();
+    writes
 }
 
 #[tokio::test]
@@ -83,35 +116,15 @@ async fn a_core_with_too_much_to_do_sends_one_connection_away_that_asks() {
 /// Envoy resets its calls after 20 ms. A process that is stopped for a tenth of a second finds hundreds of them.
 #[tokio::test]
 async fn a_client_that_gave_up_hundreds_of_calls_during_a_stall_is_not_closed() {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const RST_STREAM: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const GOAWAY: u8 = 7;
-    const END_HEADERS: u8 = 4;
-    const END_STREAM: u8 = 1;
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-    // HPACK: POST, http, then `:path` and `content-type` (31) by their place in the static table, as plain text.
-    let headers = |content_type: &str| {
-        let mut block = vec![0x83, 0x86, 0x04, u8::try_from(PATH.len()).unwrap()];
-        block.extend_from_slice(PATH.as_bytes());
-        block.extend_from_slice(&[0x0f, 31 - 15, u8::try_from(content_type.len()).unwrap()]);
-        block.extend_from_slice(content_type.as_bytes());
-        block
-    };
-    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-    };
-    let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    said.extend(frame(SETTINGS, 0, 0, &[]));
+    let mut said = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let last = 2 * 500 + 1;
     for stream in (1..last).step_by(2) {
-        said.extend(frame(HEADERS, END_HEADERS, stream, &headers("application/grpc")));
+        said.extend(frame(HEADERS, END_HEADERS, stream, &call_headers()));
         said.extend(frame(RST_STREAM, 0, stream, &CANCEL));
     }
-    said.extend(frame(HEADERS, END_HEADERS, last, &headers("application/grpc")));
+    said.extend(frame(HEADERS, END_HEADERS, last, &call_headers()));
     said.extend(frame(DATA, END_STREAM, last, b"\0\0\0\0\0"));
 
     let (mut near, far) = duplex(1 << 20);
@@ -136,11 +149,56 @@ async fn a_client_that_gave_up_hundreds_of_calls_during_a_stall_is_not_closed() 
 async fn a_client_that_answers_no_ping_is_closed() {
     let (_drains, drain) = watch::channel(false);
     let (mut near, far) = duplex(1 << 20);
-    near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap(); // with empty SETTINGS
+    near.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
     let began = Instant::now();
     serve(Arc::new(seat(31, drain).await), far, 1).await;
     // It was heard in the first interval, and asked at the end of the second.
     assert_eq!(began.elapsed().as_secs(), (2 * bounds::KEEP_ALIVE_INTERVAL + bounds::KEEP_ALIVE_TIMEOUT).as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_answer_is_closed_and_one_that_takes_them_slowly_is_not() {
+    const INITIAL_WINDOW_SIZE_0: &[u8] = &[0, 4, 0, 0, 0, 0];
+    for takes in [false, true] {
+        let (_drains, drain) = watch::channel(false);
+        let (mut near, far) = duplex(1 << 20);
+        let serving = tokio::spawn(serve(Arc::new(seat(31, drain).await), far, 1));
+        let began = Instant::now();
+        let calls = [1, 3, 5].into_iter().flat_map(|stream| {
+            let message = frame(DATA, END_STREAM, stream, b"\0\0\0\0\0");
+            [frame(HEADERS, END_HEADERS, stream, &call_headers()), message].concat()
+        });
+        let said = [PREFACE, &frame(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE_0), &calls.collect::<Vec<_>>()].concat();
+        near.write_all(&said).await.unwrap();
+        if !takes {
+            serving.await.unwrap();
+            assert!(began.elapsed() <= 2 * bounds::READER_PATIENCE);
+            continue;
+        }
+        for stream in [1, 3, 5] {
+            sleep(bounds::READER_PATIENCE * 9 / 10).await;
+            near.write_all(&frame(WINDOW_UPDATE, 0, stream, &31_u32.to_be_bytes())).await.unwrap();
+        }
+        sleep(bounds::READER_PATIENCE / 2).await; // in which none waits
+        assert!(!serving.is_finished());
+    }
+}
+
+/// Who always has something to say must not be listened to for ever.
+#[tokio::test]
+async fn a_connection_reads_a_little_and_then_it_is_the_others_turn() {
+    let (_drains, drain) = watch::channel(false);
+    let read = Arc::new(AtomicUsize::new(0));
+    let flood = Flood { said: PREFACE.to_vec(), rounds: 10_000, read: read.clone() };
+    tokio::spawn(serve(Arc::new(seat(31, drain).await), flood, 1));
+    for _ in 0..100 {
+        let before = read.load(Relaxed);
+        tokio::task::yield_now().await;
+        // The last read may bring more than was still to be read: as much as h2 has room for.
+        let turn = read.load(Relaxed) - before;
+        assert!(turn <= 2 * usize::try_from(bounds::READ_PER_TURN_BYTES).unwrap(), "{turn} bytes in one turn");
+    }
+    assert!(read.load(Relaxed) > 1 << 16, "it is listened to, though");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +213,20 @@ async fn a_client_that_has_nothing_to_ask_for_a_long_time_stays() {
     call(&mut client, 31).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_may_grow_old_stays() {
+    let (_drains, drain) = watch::channel(false);
+    let (near, far) = duplex(1 << 20);
+    let mut seat = seat(31, drain).await;
+    seat.settings.age_max = None;
+    tokio::spawn(serve(Arc::new(seat), far, 1));
+    let (mut client, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    call(&mut client, 31).await;
+    sleep(3 * bounds::CONNECTION_AGE).await;
+    call(&mut client, 31).await;
+}
+
 #[test]
 fn ages_differ_by_at_most_a_tenth_and_fall_evenly() {
     let ages: Vec<_> = (0..10).map(|number| age(Duration::from_secs(1_000), number).as_secs()).collect();
@@ -164,6 +236,33 @@ fn ages_differ_by_at_most_a_tenth_and_fall_evenly() {
     sorted.sort_unstable();
     assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= 10), "{ages:?}");
     assert_eq!(age(Duration::MAX, 1), Duration::MAX);
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame of HTTP/2, for what no library would say.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// HPACK: POST, http, then `:path` and `content-type` (31) by their place in the static table, as plain text.
+fn call_headers() -> Vec<u8> {
+    let content_type = b"application/grpc";
+    let mut block = vec![0x83, 0x86, 0x04, u8::try_from(PATH.len()).unwrap()];
+    block.extend_from_slice(PATH.as_bytes());
+    block.extend_from_slice(&[0x0f, 31 - 15, u8::try_from(content_type.len()).unwrap()]);
+    block.extend_from_slice(content_type);
+    block
 }
 
 async fn call(client: &mut h2::client::SendRequest<Bytes>, size: usize) {
@@ -233,5 +332,44 @@ impl AsyncWrite for Counting {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// A socket that always has something to read: frames that mean nothing; so many times as many as fit, then its end.
+struct Flood {
+    said: Vec<u8>,
+    rounds: usize,
+    read: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.rounds > 0 && self.said.len() < buffer.remaining() {
+            let nothing =
+                if self.said == PREFACE { frame(SETTINGS, 0, 0, &[]) } else { frame(PRIORITY, 0, 1, &[0; 5]) };
+            self.said.extend(nothing);
+        }
+        self.rounds = self.rounds.saturating_sub(1);
+        let now: Vec<u8> = {
+            let some = self.said.len().min(buffer.remaining());
+            self.said.drain(..some).collect()
+        };
+        self.read.fetch_add(now.len(), Relaxed);
+        buffer.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -19,7 +19,10 @@ pub mod list;
 pub mod ratelimit;
 pub mod x_ratelimit;
 
+use std::sync::Arc;
+
 use super::{Out, Sink, facts::Facts};
+pub use envoyproxy::HeaderNames;
 
 /// Which rate-limit headers an answer carries.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ pub enum Headers {
     RateLimit,
     Ietf,
     Github,
-    Envoyproxy,
+    Envoyproxy(Arc<HeaderNames>),
     List(list::List),
 }
 
@@ -38,15 +41,15 @@ impl Headers {
     /// What a rule file can ask for by name.
     pub const NAMES: [&str; 6] = ["none", "x-ratelimit", "ratelimit", "ietf", "github", "envoyproxy"];
 
-    /// The profile of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    /// The profile of this name; `names` are those of the headers of `envoyproxy`, which alone has a choice.
+    pub fn named(name: &str, names: &Arc<HeaderNames>) -> Option<Self> {
         Some(match name {
             "none" => Self::None,
             "x-ratelimit" => Self::XRateLimit,
             "ratelimit" => Self::RateLimit,
             "ietf" => Self::Ietf,
             "github" => Self::Github,
-            "envoyproxy" => Self::Envoyproxy,
+            "envoyproxy" => Self::Envoyproxy(Arc::clone(names)),
             _ => return None,
         })
     }
@@ -62,7 +65,7 @@ impl Headers {
             Self::RateLimit => ratelimit::send(facts, out),
             Self::Ietf => ietf::send(facts, out),
             Self::Github => github::send(facts, out),
-            Self::Envoyproxy => envoyproxy::send(facts, out),
+            Self::Envoyproxy(names) => envoyproxy::send(names, facts, out),
             Self::List(list) => return list.send(facts, out),
         }
         false

@@ -5,7 +5,7 @@ use crate::{
     bounds,
     decision::{Figure, Status},
     render::{
-        Collected, Response,
+        Beside, Collected, Response,
         headers::list::{Header, List, On, check_name},
         render,
         scene::{Scene, Stand},
@@ -43,10 +43,10 @@ fn lines(answer: &Collected) -> Vec<String> {
 #[test]
 fn the_documentation_names_every_profile() {
     for name in Headers::NAMES {
-        assert!(Headers::named(name).is_some(), "{name}");
+        assert!(Headers::named(name, &Arc::default()).is_some(), "{name}");
         assert!(include_str!("mod.rs").contains(&format!("//! | `{name}` |")), "{name} is not in the table");
     }
-    assert!(Headers::named("nginx").is_none());
+    assert!(Headers::named("nginx", &Arc::default()).is_none());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn each_profile_has_its_headers() {
     ];
     assert_eq!(table.len(), Headers::NAMES.len(), "every profile has a row");
     for (name, on_acceptance, on_refusal) in table {
-        let headers = || Headers::named(name).expect("a profile");
+        let headers = || Headers::named(name, &Arc::default()).expect("a profile");
         assert_eq!(sent(headers(), &accepted()), on_acceptance, "{name}, accepted");
         assert_eq!(sent(headers(), &refused_by_the_second()), on_refusal, "{name}, refused");
 
@@ -147,8 +147,10 @@ fn the_old_service_chooses_the_least_remaining_but_the_last_that_is_over() {
         figure: Some(Figure { remaining, reset_secs: remaining * 10, ..figure }),
         exposed,
         unlimited: false,
+        quota: false,
+        met: None,
     };
-    let silent = Status { refused: false, figure: None, exposed: true, unlimited: true };
+    let silent = Status { refused: false, figure: None, exposed: true, unlimited: true, quota: false, met: None };
     let table = [
         (vec![status(5, false, true), status(3, false, true), status(4, false, true)], Some("3")),
         (vec![silent.clone(), status(7, false, true)], Some("7")),
@@ -160,9 +162,16 @@ fn the_old_service_chooses_the_least_remaining_but_the_last_that_is_over() {
     for (statuses, remaining) in table {
         let mut decision = base.clone();
         decision.statuses = statuses.into_iter().collect();
-        let responses = [Response { headers: Headers::Envoyproxy, ..Response::default() }];
+        let responses = [Response { headers: Headers::Envoyproxy(Arc::default()), ..Response::default() }];
         let mut answer = Collected::default();
-        render(&decision, &scene.request(), &responses, "memory", &mut Vec::new(), &mut answer);
+        render(
+            &decision,
+            &scene.request(),
+            &responses,
+            Beside { store: "memory", repeats_request: false },
+            &mut Vec::new(),
+            &mut answer,
+        );
         assert_eq!(answer.header("ratelimit-remaining"), remaining.map(str::as_bytes));
     }
 }
@@ -331,7 +340,7 @@ proptest! {
             scene = scene.refuse(0, Some(number));
         }
         let own = list(&[("x-ratelimit-k", "k={{ descriptor.k }}, %4{{ rule }}{{ window }}{{ domain }}", None)]);
-        let profiles = Headers::NAMES.into_iter().filter_map(Headers::named).chain([own]);
+        let profiles = Headers::NAMES.into_iter().filter_map(|name| Headers::named(name, &Arc::default())).chain([own]);
         for headers in profiles {
             let answer = scene.play(&Response { headers, ..Response::default() });
             for (name, value) in answer.headers {

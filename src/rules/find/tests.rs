@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rules::{
-    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, path::Template,
+    Counted, Counting, Expose, Level, Matcher, NameId, OnStoreError, Place, Report, RuleIndex, Slots, ToldAs,
+    explain::{End, Outcome},
+    path::Template,
     pattern::Pattern,
 };
 
@@ -39,14 +41,18 @@ fn rule(id: u32, action: Action, limits: Vec<RuleLimit>, counted: Vec<Counted>) 
         response: 0,
         metadata: None,
         children: Level::default(),
+        told_as: ToldAs::default(),
     }
 }
 
 fn domain() -> Domain {
     Domain {
+        shadow: false,
+        all_quota: false,
         name: "shop".into(),
         count_denied: false,
         request_limits: RequestLimits::Use,
+        slots: Slots::default(),
         blocks: false,
         request_rule: rule(1_000, Action::Limits, vec![limit(1_000, 1, 1, false)], vec![]),
         override_limit: 2_000,
@@ -344,6 +350,28 @@ fn scan(rules: &[Naive], entries: &[Entry<'_>]) -> Option<u32> {
     }
 }
 
+/// An explanation comes to the same rule, and says of each level what the walk finds there.
+fn explains_what_it_finds(domain: &Domain, entries: &[Entry<'_>]) -> Result<(), TestCaseError> {
+    let walk = domain.explain(entries);
+    prop_assert_eq!(walk.matched().map(|rule| rule.id), domain.rule_of(entries).map(|rule| rule.id));
+    let (mut level, mut won) = (&domain.top, None);
+    for (step, entry) in walk.steps.iter().zip(entries) {
+        won = level.find(entry.key, entry.value).map(|found| &domain.rules[found.0 as usize]);
+        let first = step.rules.first().filter(|first| first.outcome != Outcome::Differs);
+        prop_assert_eq!(first.map(|first| (first.rule.id, first.outcome)), won.map(|won| (won.id, Outcome::Won)));
+        prop_assert!(step.rules.iter().skip(1).all(|other| other.outcome != Outcome::Won));
+        // Whoever matches comes before whoever does not, and is asked later than who comes before him.
+        prop_assert!(step.rules.is_sorted_by_key(|rule| rule.outcome == Outcome::Differs));
+        level = won.map_or(level, |won| &won.children);
+    }
+    prop_assert_eq!(won.is_some() && walk.steps.len() == entries.len(), walk.matched().is_some());
+    if let End::Unmatched(gap) = &walk.end {
+        prop_assert_eq!(gap.level, walk.steps.len());
+        prop_assert!(!gap.differs.to_string().is_empty());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -362,6 +390,7 @@ proptest! {
             let entries: Vec<_> = descriptor.iter().map(|(key, value)| entry(key, value)).collect();
             let found = domain.find(&entries, None, &KEY).matched.map(|found| found.rule.id);
             prop_assert_eq!(found, scan(&rules, &entries), "{:?} in {:#?}", descriptor, rules);
+            explains_what_it_finds(&domain, &entries)?;
         }
     }
 

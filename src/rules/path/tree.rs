@@ -92,6 +92,50 @@ impl<T: Copy> Tree<T> {
         }
     }
 
+    /// What every template of `path` stands for, not only the best. It sees no node twice.
+    pub fn all(&self, path: &Path<'_>) -> Vec<T> {
+        let text = path.text();
+        let mut found = Vec::new();
+        let mut ahead: Vec<(NodeIndex, &[u8])> = vec![(0, if text == b"/" { &[] } else { text })];
+        while let Some((index, text)) = ahead.pop() {
+            let Some(node) = self.nodes.get(index) else { continue };
+            found.extend(node.rest);
+            match first_segment(text) {
+                None => found.extend(node.here),
+                Some((segment, behind)) => {
+                    let next = node.fixed.get(segment).copied().into_iter().chain(node.one);
+                    ahead.extend(next.map(|next| (next, behind)));
+                }
+            }
+        }
+        found
+    }
+
+    /// What all templates stand for.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self.nodes.iter().flat_map(|node| [node.here, node.rest]).flatten()
+    }
+
+    /// All templates in their canonical form, with what they stand for.
+    pub fn templates(&self) -> Vec<(String, T)> {
+        let (mut found, mut path) = (Vec::new(), String::new());
+        // Each node with the length of the path above it: a text for each would be quadratic in the segments.
+        let mut ahead: Vec<(NodeIndex, usize, Option<&[u8]>)> = vec![(0, 0, None)];
+        while let Some((index, above, segment)) = ahead.pop() {
+            let Some(node) = self.nodes.get(index) else { continue };
+            path.truncate(above);
+            if let Some(segment) = segment {
+                path.push('/');
+                path.push_str(&String::from_utf8_lossy(segment));
+            }
+            found.extend(node.here.map(|value| (if path.is_empty() { "/".to_owned() } else { path.clone() }, value)));
+            found.extend(node.rest.map(|value| (format!("{path}/{{*}}"), value)));
+            ahead.extend(node.fixed.iter().map(|(fixed, &next)| (next, path.len(), Some(&**fixed))));
+            ahead.extend(node.one.map(|next| (next, path.len(), Some(&b"{}"[..]))));
+        }
+        found
+    }
+
     fn behind_fixed(&mut self, node: NodeIndex, segment: &[u8]) -> NodeIndex {
         let new = self.nodes.len();
         let index = *self.nodes[node].fixed.entry(segment.into()).or_insert(new);
@@ -246,6 +290,11 @@ mod tests {
             // Where a template ends with the path, nothing more is compared: the end beats a rest that takes nothing.
             let expected = texts.iter().filter_map(|text| naive(text, &path).map(|ranks| (ranks, text.as_str()))).min();
             prop_assert_eq!(tree.search(path.as_bytes(), || ()), expected.map(|(_, text)| text));
+            let mut all = tree.all(&Path::parse(path.as_bytes()).unwrap());
+            let mut fitting: Vec<&str> = tree.iter().filter(|text| naive(text, &path).is_some()).collect();
+            all.sort_unstable();
+            fitting.sort_unstable();
+            prop_assert_eq!(all, fitting);
         }
     }
 }

@@ -40,6 +40,7 @@ pub fn decide_without_store(
     let mut verdicts = local(&Charges {
         way: charges.way,
         denied: charges.denied || refuses(charges, &fates),
+        quota_met: charges.quota_met,
         list: list.map(|((charge, &fate), share)| counted_here(charge, fate, share)).collect(),
         gates: charges.gates.clone(),
     });
@@ -89,7 +90,7 @@ fn share(limit: &Limit, replicas: u32) -> Limit {
 fn refuses(charges: &Charges<'_>, fates: &[Fate]) -> bool {
     let all = || charges.list.iter().map(|charge| charge.role).zip(fates);
     let refused = |role| all().any(|(it, &fate)| it == role && fate == Fate::Refused);
-    let other_quota = || all().any(|(role, &fate)| role == Role::Quota && fate != Fate::Refused);
+    let other_quota = || charges.quota_met || all().any(|(role, &fate)| role == Role::Quota && fate != Fate::Refused);
     refused(Role::Enforced) || refused(Role::Overdraw) || (refused(Role::Quota) && !other_quota())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | numbers | what |
 //! |---|---|
-//! | 4 | 1 where [each charge is on its own](Way::EachAlone); 1 where the request is denied; charges; gates |
+//! | 5 | the time, 0: the server's own; 1 where [each charge is on its own](Way::EachAlone); 1 where the request is denied, 2 where no quota refuses it; charges; gates |
 //! | 10 a charge | seat, algorithm, length, longest length, count, capacity, role, room asked, hits taken, descriptor |
 //! | 4 a gate | seat, descriptor, length of the block it starts (0: none), end of the block that is ordered |
 //! | 4 a calendar | the edges around now |
@@ -12,6 +12,7 @@
 
 use smallvec::SmallVec;
 
+use super::{Time, usual::plain_length};
 use crate::{
     bounds::REDIS_COUNT_MAX,
     charge::{Charge, Charges, CounterKey, Role, Way},
@@ -20,7 +21,7 @@ use crate::{
     units::{Nanos, Timestamp},
 };
 
-const HEAD: usize = 4;
+const HEAD: usize = 5;
 const PER_CHARGE: usize = 10;
 const PER_GATE: usize = 4;
 
@@ -56,8 +57,9 @@ impl Seats {
     }
 }
 
-/// Writes what `charges` ask to `out`; `now` is about the server's time: it may differ by as long as a calendar's window.
-pub(super) fn write(charges: &Charges<'_>, seats: &Seats, now: Timestamp, out: &mut Vec<u8>) {
+/// Writes what `charges` ask to `out`; `now` is the time, or about the server's: it may differ by as long as a calendar's
+/// window.
+pub(super) fn write(charges: &Charges<'_>, seats: &Seats, time: Time, now: Timestamp, out: &mut Vec<u8>) {
     let (charge_count, gate_count) = (charges.list.len(), charges.gates.len());
     let fixed = HEAD + charge_count * PER_CHARGE + gate_count * PER_GATE;
     let calendars: SmallVec<[&Calendar; 2]> = charges
@@ -68,16 +70,25 @@ pub(super) fn write(charges: &Charges<'_>, seats: &Seats, now: Timestamp, out: &
             Window::Length(_) => None,
         })
         .collect();
+    out.reserve(16 + 40 * charge_count);
     let mut list = List::begin(fixed + calendars.len() * Calendar::EDGES, out);
+    list.number(match time {
+        Time::Servers => 0,
+        Time::Calls => micros(now.since(Timestamp::EPOCH)),
+    });
     list.number(u64::from(charges.way == Way::EachAlone));
-    list.number(u64::from(charges.denied));
+    list.number(match charges {
+        Charges { denied: true, .. } => 1,
+        Charges { quota_met: true, .. } => 2,
+        _ => 0,
+    });
     list.number(charge_count as u64);
     list.number(gate_count as u64);
     // Places are counted from 1.
     let mut edges = fixed as u64 + 1;
     for (charge, &seat) in charges.list.iter().zip(&seats.of) {
         list.number(u64::from(seat) + 1);
-        list.charge(charge, &mut edges);
+        list.charge(charge, time, &mut edges);
     }
     for (gate, &seat) in charges.gates.iter().zip(&seats.of[charge_count..]) {
         list.number(u64::from(seat) + 1);
@@ -103,9 +114,10 @@ impl<'o> List<'o> {
         Self { out }
     }
 
-    fn charge(&mut self, charge: &Charge<'_>, edges: &mut u64) {
+    fn charge(&mut self, charge: &Charge<'_>, time: Time, edges: &mut u64) {
         let Limit { count, window, algorithm } = charge.limit;
         self.number(match algorithm {
+            Algorithm::FixedWindow if plain_length(charge.limit, time).is_some() => 3,
             Algorithm::FixedWindow => 0,
             Algorithm::SlidingWindow => 1,
             Algorithm::TokenBucket { .. } => 2,

@@ -2,40 +2,98 @@
 -- `charge::settle` does, to the hit. Only the state that is left is worked out here; what is told of it, `settle` works
 -- out from what this returns.
 --
--- KEYS     the counters and blocks that the request meets, each once
--- ARGV[1]  the time in microseconds since 1970; '': the server's own. Where time is given it may stand still, and what
---          would end soon is kept for an hour longer.
--- ARGV[2]  what is asked: a MessagePack list of whole numbers, see `ask.rs`
+-- KEYS  the counters and blocks that the request meets, each once
+-- ARGV  either what is asked: a MessagePack list of whole numbers, see `ask.rs`; or, where each charge takes as much of a
+--       PLAIN window of its own and nothing else is asked, the hits, each limit, and the length of each's windows in
+--       milliseconds
 --
--- Returns what each key held before, and the time.
+-- Lua's numbers are doubles: whole numbers are exact below 2^53, and nothing here is let grow beyond.
 --
--- Lua's numbers are doubles: whole numbers are exact below 2^53, and nothing here is let grow beyond. A key holds three of
--- them, `used rest time`, whose meaning is their algorithm's: see `limit`. What is not of this form (another type, a
--- value that someone wrote by hand) is taken for nothing and replaced.
+-- A key holds three of them, `used rest time`, whose meaning is their algorithm's: see `limit`. Of a PLAIN window it holds
+-- one, the hits, and expires when the window ends. What is of neither form (another type, a value that someone wrote by
+-- hand) is taken for nothing and replaced.
+--
+-- For keys, time stands still from the script's first moment on; for TIME it does not, and the machine may let the server
+-- wait in between. So nothing is concluded from both together. A key lives through the millisecond in which it expires: who
+-- comes then and finds room in it is counted there, and not in the window that has just begun. (It could not expire a
+-- millisecond earlier: told so in that very one, the server deletes it at once, and nothing would be counted until the end.)
 
-local asked = cmsgpack.unpack(ARGV[2])
-local now, longer_ms = tonumber(ARGV[1]), 3600000
-if not now then
+local call = redis.call
+
+-- What one charge is told in: its seat, and from there on.
+local ALGORITHM, LENGTH, LONGEST, COUNT, CAPACITY, ROLE, ROOM, TAKE, DESCRIPTOR = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local FIELDS = 10
+local SLIDING, BUCKET, PLAIN = 1, 2, 3
+local asked
+
+if ARGV[2] then
+  -- The usual request fits: so each charge is taken, and given back where that was too much. Then nothing has happened,
+  -- and it is decided at length.
+  local KEYS, ARGV, try = KEYS, ARGV, redis.pcall
+  local keys, hits, fresh, taken, now = #KEYS, ARGV[1], tonumber(ARGV[1]), {}, nil
+  for seat = 1, keys do
+    local used = try('INCRBY', KEYS[seat], hits)
+    if type(used) == 'table' or used < fresh or used > tonumber(ARGV[1 + seat]) then
+      taken[seat] = type(used) == 'number' and used or nil
+      for back, used_then in ipairs(taken) do
+        if used_then == fresh then
+          call('DEL', KEYS[back])
+        else
+          call('DECRBY', KEYS[back], hits)
+        end
+      end
+      taken = nil
+      break
+    elseif used == fresh then
+      if not now then
+        local time = call('TIME')
+        now = time[1] * 1000000 + time[2]
+      end
+      local now_ms, length_ms = math.floor(now / 1000), tonumber(ARGV[1 + keys + seat])
+      call('PEXPIREAT', KEYS[seat], now_ms - now_ms % length_ms + length_ms)
+    end
+    taken[seat] = used
+  end
+  -- What each key holds now, and the time if it was read. A number costs less than a list of one.
+  if taken then
+    if keys == 1 and not now then
+      return taken[1]
+    end
+    taken[keys + 1] = now
+    return taken
+  end
+  asked = { 0, 0, 0, keys, 0 }
+  for seat = 1, keys do
+    local count, length = tonumber(ARGV[1 + seat]), ARGV[1 + keys + seat] * 1000
+    for _, number in ipairs({ seat, PLAIN, length, length, count, count, 0, fresh, fresh, 0 }) do
+      asked[#asked + 1] = number
+    end
+  end
+else
+  asked = cmsgpack.unpack(ARGV[1])
+end
+
+-- At length. Returns what each key held before, the time, and whether the request is refused.
+
+-- Where time is given it may stand still, and what would end soon is kept for an hour longer.
+local now, longer_ms = asked[1], 3600000
+if now == 0 then
   longer_ms = 1
-  local time = redis.call('TIME')
+  local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
 
 -- Largest whole number that is counted to: counts stop there, and what is that full refuses.
 local MOST = 9007199254740991
-local FIXED, SLIDING, BUCKET = 0, 1, 2
 local QUOTA, OVERDRAW, SHADOW = 1, 2, 3
--- Where a charge's numbers stand, from its first on.
-local ALGORITHM, LENGTH, LONGEST, COUNT, CAPACITY, ROLE, ROOM, TAKE, DESCRIPTOR = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local FIELDS = 10
-local each_alone, denied = asked[1] == 1, asked[2] == 1
-local first = 5
-local last = first + asked[3] * FIELDS - 1
+local each_alone, denied = asked[2] == 1, asked[3] == 1
+local first = 6
+local last = first + asked[4] * FIELDS - 1
 local first_gate = last + 1
-local last_gate = last + asked[4] * 4
+local last_gate = last + asked[5] * 4
 
 local floor, min, max = math.floor, math.min, math.max
-local seen = redis.call('MGET', unpack(KEYS))
+local seen = call('MGET', unpack(KEYS))
 local used, rest, time = {}, {}, {}
 for seat = 1, #KEYS do
   local u, r, t
@@ -132,7 +190,7 @@ local function has_room(c)
     return u < left or (u == left and f == 0)
   end
   local left = asked[c + COUNT] - used[seat] - hits
-  if algorithm == FIXED or left < 0 or rest[seat] == 0 then
+  if algorithm ~= SLIDING or left < 0 or rest[seat] == 0 then
     return left >= 0
   end
   local length = asked[c + LENGTH]
@@ -147,15 +205,16 @@ local changed, used_before, rest_before, time_before = {}, {}, {}, {}
 
 -- Charges, or gives back what is below zero.
 local function take(c)
-  local seat, hits = asked[c], asked[c + TAKE]
-  if hits == 0 then
+  local seat, hits, is_bucket = asked[c], asked[c + TAKE], asked[c + ALGORITHM] == BUCKET
+  -- Giving back nothing still brings a bucket up to date.
+  if hits == 0 and (asked[c + ROOM] > 0 or not is_bucket) then
     return
   end
   if not changed[seat] then
     used_before[seat], rest_before[seat], time_before[seat] = used[seat], rest[seat], time[seat]
   end
   changed[seat] = c
-  if asked[c + ALGORITHM] == BUCKET then
+  if is_bucket then
     local u, f = drained(c)
     if u + hits < 0 then
       used[seat], rest[seat], time[seat] = 0, 0, 0
@@ -171,16 +230,39 @@ local function take(c)
   used[seat] = max(min(sum, MOST), 0)
 end
 
--- Every counter as it is now.
+-- The ends of the PLAIN windows that are there.
+local stays_until = {}
+
+-- The hits of a PLAIN window, whose end its expiry tells. What has no expiry is none of ours.
+local function read_plain(seat)
+  local hits, stop_ms = seen[seat] and string.match(seen[seat], '^%d+$'), -1
+  if hits then
+    stop_ms = call('PEXPIRETIME', KEYS[seat])
+  end
+  if stop_ms >= 0 then
+    used[seat], time[seat] = min(tonumber(hits), MOST), stop_ms * 1000
+    seen[seat] = string.format('%.0f 0 %.0f', used[seat], time[seat])
+  else
+    used[seat], time[seat], seen[seat] = 0, 0, false
+  end
+  rest[seat], stays_until[seat] = 0, time[seat]
+end
+
+-- Every counter as it is now. Buckets that are empty, or whose clock was set back, stay so: they would drain otherwise by
+-- another limit's rate, or not at all.
+local settled = {}
 for c = first, last, FIELDS do
   local seat, algorithm, length, longest = asked[c], asked[c + ALGORITHM], asked[c + LENGTH], asked[c + LONGEST]
+  if algorithm == PLAIN and not stays_until[seat] then
+    read_plain(seat)
+  end
   local stop = time[seat]
   if algorithm == BUCKET then
     local u, f = drained(c)
     if u == 0 and f == 0 then
-      used[seat], rest[seat], time[seat] = 0, 0, 0
+      used[seat], rest[seat], time[seat], settled[seat] = 0, 0, 0, seen[seat] and c or nil
     elseif stop - now > max(longest, 1000000) then
-      time[seat] = now
+      time[seat], settled[seat] = now, c
     end
   elseif now >= stop or stop - now > 2 * longest then
     local start
@@ -216,7 +298,7 @@ for g = first_gate, last_gate, 4 do
 end
 
 local fits = {}
-local no_room, quota_seen, quota_room = denied or any_blocked, false, false
+local no_room, quota_seen, quota_room = denied or any_blocked, false, asked[3] == 2
 
 -- Looks at the charges of shadows, or at all others, a group at a time: those of one descriptor and role take together
 -- or not at all, and the next ones see it.
@@ -293,13 +375,16 @@ local function start_blocks()
   end
 end
 
+local refused = no_room
 if each_alone then
   -- Shadows share no counter with others, so their turn may come last.
   pass(false)
+  refused = no_room or (quota_seen and not quota_room)
   pass(true)
 else
   pass(false)
-  if no_room or (quota_seen and not quota_room) then
+  refused = no_room or (quota_seen and not quota_room)
+  if refused then
     for seat in pairs(changed) do
       used[seat], rest[seat], time[seat] = used_before[seat], rest_before[seat], time_before[seat]
     end
@@ -318,10 +403,25 @@ else
   end
 end
 
+-- A PLAIN window that is there goes on to its end; another begins in its place.
+local function write_plain(seat)
+  local value = string.format('%.0f', used[seat])
+  if time[seat] == stays_until[seat] then
+    call('SET', KEYS[seat], value, 'KEEPTTL')
+  else
+    call('SET', KEYS[seat], value)
+    call('PEXPIREAT', KEYS[seat], time[seat] / 1000)
+  end
+end
+
+for seat, c in pairs(settled) do
+  changed[seat] = changed[seat] or c
+end
+
 -- Whatever was changed is kept until it is as good as untouched, and no longer.
 for seat, c in pairs(changed) do
   local left = time[seat] - now
-  local kept = true
+  local plain, kept = false, true
   if c <= last then
     local algorithm, count = asked[c + ALGORITHM], asked[c + COUNT]
     if algorithm == SLIDING and used[seat] > 0 then
@@ -330,13 +430,16 @@ for seat, c in pairs(changed) do
       left = count > 0 and left + (used[seat] + 1) * asked[c + LENGTH] / count or 0
     end
     -- A limit of 0 refuses whatever it has counted: it must not fill the server.
-    kept = count > 0 or asked[c + ROLE] == OVERDRAW or seen[seat]
+    plain, kept = algorithm == PLAIN, count > 0 or asked[c + ROLE] == OVERDRAW or seen[seat]
   end
-  if kept then
+  if kept and plain then
+    write_plain(seat)
+  elseif kept then
     local value = string.format('%.0f %.0f %.0f', used[seat], rest[seat], time[seat])
-    redis.call('SET', KEYS[seat], value, 'PX', floor(min(max(left, 0), MOST) / 1000) + longer_ms)
+    call('SET', KEYS[seat], value, 'PX', floor(min(max(left, 0), MOST) / 1000) + longer_ms)
   end
 end
 
 seen[#KEYS + 1] = now
+seen[#KEYS + 2] = refused and 1 or 0
 return seen

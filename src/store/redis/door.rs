@@ -1,26 +1,34 @@
 //! Opening connections to the server.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    aio::MultiplexedConnection,
-};
-use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
+use redis::RedisConnectionInfo;
+use tokio::time::timeout;
 
-use super::{Away, script::Runnable};
+use super::{Away, connection::Connection, files, place::Place, script::Runnable, sentinels::Sentinels, tls::Tls};
 use crate::{
-    bounds::{REDIS_CONNECT_DEADLINE, SECRET_FILE_MAX_BYTES},
-    store_address::{RedisAddress, Topology},
+    bounds::{REDIS_ADDRESS_PATIENCE, REDIS_CONNECT_DEADLINE, SECRET_FILE_MAX_BYTES},
+    store_address::{RedisAddress, Server, TlsFiles, Topology},
 };
 
 /// Where the server is, and how it lets us in.
 #[derive(Debug)]
 pub struct Door {
-    address: ConnectionAddr,
+    way: Way,
+    /// What the log calls it.
+    name: Box<str>,
+    tls: Option<Tls>,
     database: i64,
     user: Option<Box<str>>,
     password: Password,
+}
+
+#[derive(Debug)]
+enum Way {
+    To(Place),
+    ToMasterOf(Sentinels),
+    /// By these all others are found.
+    ToCluster(Box<[Server]>),
 }
 
 #[derive(Debug)]
@@ -32,27 +40,31 @@ enum Password {
 }
 
 impl Door {
-    /// The door at `address`. The password is that in the file, where there is one.
+    /// The door at `address`. The password is that in the file, where there is one; `tls_files` mean something where the
+    /// address wants TLS.
     ///
     /// # Errors
     ///
-    /// What this version cannot do yet.
-    pub fn new(address: RedisAddress, password_file: Option<PathBuf>) -> Result<Self, &'static str> {
-        if address.tls {
-            return Err("TLS is not available yet");
-        }
+    /// What this version cannot do yet, or that there is nobody to trust.
+    pub fn new(
+        address: RedisAddress,
+        password_file: Option<PathBuf>,
+        tls_files: TlsFiles,
+    ) -> Result<Self, &'static str> {
+        let name = address.to_string().into();
         let password = match (password_file, address.password) {
             (Some(file), _) => Password::File(file),
             (None, Some(given)) => Password::Given(given),
             (None, None) => Password::None,
         };
-        let place = match address.topology {
-            Topology::Single(server) => ConnectionAddr::Tcp(server.host.into(), server.port),
-            Topology::Unix(path) => ConnectionAddr::Unix(path),
-            Topology::Sentinel { .. } => return Err("sentinels are not available yet"),
-            Topology::Cluster(_) => return Err("clusters are not available yet"),
+        let way = match address.topology {
+            Topology::Single(server) => Way::To(Place::Tcp(server)),
+            Topology::Unix(path) => Way::To(Place::Unix(path)),
+            Topology::Sentinel { sentinels, master } => Way::ToMasterOf(Sentinels::new(sentinels, master)),
+            Topology::Cluster(servers) => Way::ToCluster(servers.into()),
         };
-        Ok(Self { address: place, database: i64::from(address.database), user: address.user, password })
+        let tls = if address.tls { Some(Tls::new(tls_files)?) } else { None };
+        Ok(Self { way, name, tls, database: i64::from(address.database), user: address.user, password })
     }
 
     /// Opens a connection, whose driver runs on the runtime that this is called on, and makes `scripts` known.
@@ -60,22 +72,63 @@ impl Door {
     /// # Errors
     ///
     /// Why there is none.
-    pub(super) async fn open(&self, scripts: &[&Runnable]) -> Result<MultiplexedConnection, Away> {
-        timeout(REDIS_CONNECT_DEADLINE, self.open_at_leisure(scripts)).await.unwrap_or(Err(Away::Late))
+    pub(super) async fn open(&self, scripts: &[&Runnable]) -> Result<Connection, Away> {
+        let opened = async {
+            match &self.way {
+                Way::To(place) => self.open_at(place, scripts).await,
+                Way::ToMasterOf(sentinels) => sentinels.open_master(self, scripts).await,
+                // Each of its servers is gone to by itself.
+                Way::ToCluster(_) => Err(Away::Lost),
+            }
+        };
+        timeout(REDIS_CONNECT_DEADLINE, opened).await.unwrap_or(Err(Away::Late))
     }
 
-    async fn open_at_leisure(&self, scripts: &[&Runnable]) -> Result<MultiplexedConnection, Away> {
+    /// The same with a server of a cluster.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) async fn open_to(&self, server: &Server, scripts: &[&Runnable]) -> Result<Connection, Away> {
+        let place = Place::Tcp(server.clone());
+        timeout(REDIS_CONNECT_DEADLINE, self.open_at(&place, scripts)).await.unwrap_or(Err(Away::Late))
+    }
+
+    /// Servers of a cluster, by which all others are found; none where there is no cluster.
+    pub(super) fn seeds(&self) -> &[Server] {
+        match &self.way {
+            Way::To(_) | Way::ToMasterOf(_) => &[],
+            Way::ToCluster(seeds) => seeds,
+        }
+    }
+
+    /// What the log calls it, without user and password.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same with the server at `place`, however long that takes.
+    pub(super) async fn open_at(&self, place: &Place, scripts: &[&Runnable]) -> Result<Connection, Away> {
         let entry = self.entry().await?;
-        let info = self.address.clone().into_connection_info().map_err(|error| Away::of(&error))?;
-        let client = Client::open(info.set_redis_settings(entry)).map_err(|error| Away::of(&error))?;
-        // Our own deadlines stand around every call.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connection.map_err(|error| Away::of(&error))?;
+        let stream = place.connect(self.tls.as_ref(), REDIS_ADDRESS_PATIENCE).await?;
+        let mut connection = Connection::begin(stream, &entry).await?;
         for script in scripts {
-            connection.send_packed_command(&script.load()).await.map_err(|error| Away::of(&error))?;
+            connection.ask(&script.load()).await?;
         }
         Ok(connection)
+    }
+
+    /// Whether connections should lead elsewhere than those that are open.
+    pub(super) async fn has_moved(&self) -> bool {
+        match &self.way {
+            Way::To(_) | Way::ToCluster(_) => false,
+            Way::ToMasterOf(sentinels) => sentinels.name_another(self).await,
+        }
+    }
+
+    /// How connections are encrypted, those to sentinels too.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// What is said first on a connection.
@@ -87,16 +140,13 @@ impl Door {
         Ok(match &self.password {
             Password::None => entry,
             Password::Given(password) => entry.set_password(password.reveal()),
-            Password::File(path) => entry.set_password(read_secret(path).await?),
+            Password::File(path) => {
+                let text = files::read(path, SECRET_FILE_MAX_BYTES).await.map_err(Away::Password)?;
+                let text = String::from_utf8(text)
+                    .map_err(|_| Away::Password(format!("{}: it is no UTF-8", path.display()).into()))?;
+                // An editor ends the last line.
+                entry.set_password(text.trim_end_matches(['\n', '\r']))
+            }
         })
     }
-}
-
-/// What is in a secret's file, without the end of its last line.
-async fn read_secret(path: &Path) -> Result<String, Away> {
-    let unreadable = |error: std::io::Error| Away::Password(format!("{}: {error}", path.display()).into());
-    let file = File::open(path).await.map_err(unreadable)?;
-    let mut text = String::new();
-    file.take(SECRET_FILE_MAX_BYTES).read_to_string(&mut text).await.map_err(unreadable)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
-use super::{Away, Scripts, door::Door};
+use super::{Away, connection::Connection, node::Way};
 
 /// The connection of one core, opened when it is first needed and again when it broke.
 #[derive(Debug, Default)]
@@ -26,13 +25,13 @@ struct State {
 enum Stage {
     #[default]
     Closed,
-    Opening(watch::Receiver<Option<Result<MultiplexedConnection, Away>>>),
-    Open(MultiplexedConnection),
+    Opening(watch::Receiver<Option<Result<Connection, Away>>>),
+    Open(Connection),
 }
 
 /// A connection, and which of its link's it is.
 pub(super) struct Open {
-    pub connection: MultiplexedConnection,
+    pub connection: Connection,
     number: u64,
 }
 
@@ -43,7 +42,7 @@ impl Link {
     /// # Errors
     ///
     /// Why it could not be opened.
-    pub async fn open(self: &Arc<Self>, door: &Arc<Door>, scripts: &Arc<Scripts>) -> Result<Open, Away> {
+    pub async fn open(self: &Arc<Self>, way: &Arc<Way>) -> Result<Open, Away> {
         let (mut opening, number) = {
             let mut state = self.state.lock();
             match &state.stage {
@@ -55,10 +54,10 @@ impl Link {
                     let (tell, opening) = watch::channel(None);
                     state.number += 1;
                     state.stage = Stage::Opening(opening.clone());
-                    let (link, door, scripts) = (Arc::clone(self), Arc::clone(door), Arc::clone(scripts));
+                    let (link, way) = (Arc::clone(self), Arc::clone(way));
                     let number = state.number;
                     tokio::spawn(async move {
-                        let opened = door.open(&scripts.all()).await;
+                        let opened = way.open().await;
                         link.opened(number, &opened);
                         tell.send_replace(Some(opened));
                     });
@@ -71,7 +70,7 @@ impl Link {
         Ok(Open { connection, number })
     }
 
-    fn opened(&self, number: u64, opened: &Result<MultiplexedConnection, Away>) {
+    fn opened(&self, number: u64, opened: &Result<Connection, Away>) {
         let mut state = self.state.lock();
         if state.number == number {
             state.stage = opened.as_ref().map_or(Stage::Closed, |connection| Stage::Open(connection.clone()));
@@ -86,8 +85,16 @@ impl Link {
         }
     }
 
-    /// Whatever is open is given up.
+    /// Whatever is open is given up. What is being opened may serve the next who asks: opened anew for each outage, a slow one
+    /// would never be ready.
     pub fn close(&self) {
         self.state.lock().stage = Stage::Closed;
+    }
+
+    /// Whatever is open is given up, and what is being opened: it may lead where nobody is to go any more.
+    pub fn leave(&self) {
+        let mut state = self.state.lock();
+        state.number += 1;
+        state.stage = Stage::Closed;
     }
 }

@@ -6,18 +6,26 @@
 
 #![allow(unused_imports, reason = "each of those who share it takes what it needs")]
 
+#[path = "../certificates.rs"]
+#[allow(clippy::duplicate_mod, reason = "shared with the tests of TLS")]
+mod certificates;
 mod cluster;
 mod ports;
 #[path = "../../envoy/process.rs"]
-#[allow(dead_code, reason = "shared with the tests behind Envoy")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "shared with the tests behind Envoy, some of which have both")]
 mod process;
 mod proxy;
+mod second_run;
 mod sentinels;
 mod server;
+mod tls;
 
+pub use certificates::{Authority, Certificate};
 pub use cluster::Cluster;
 pub use ports::free_port;
 pub use process::{eventually, within};
 pub use proxy::{Direction, Proxy, Weather};
+pub use second_run::{over_redis, run_again_over_redis};
 pub use sentinels::Sentinels;
 pub use server::RedisServer;
+pub use tls::TlsServer;

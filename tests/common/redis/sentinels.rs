@@ -73,7 +73,12 @@ impl Sentinels {
     pub fn fail_over(&mut self) -> usize {
         let master = self.master().expect("there is a master");
         self.servers[master].kill();
-        within(FAILOVER_WITHIN, "the replica is the master", || self.master() == Some(1 - master));
+        self.until_master(1 - master);
         1 - master
+    }
+
+    /// Waits until this one of the servers is the master.
+    pub fn until_master(&self, index: usize) {
+        within(FAILOVER_WITHIN, "the replica is the master", || self.master() == Some(index));
     }
 }

@@ -1,6 +1,6 @@
 //! One Redis server.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{env, ffi::OsString, fs, path::Path, process::Command, time::Duration};
 
 use redis::{Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisResult, Value};
 use tempfile::TempDir;
@@ -9,6 +9,9 @@ use super::{ports::free_port, process::Process};
 
 /// How long a server may take to answer a test: far longer than a busy machine needs, and not for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Names another program that speaks as `redis-server` does, such as `valkey-server`.
+const PROGRAM: &str = "TALLYGATE_TEST_REDIS_SERVER";
 
 /// A Redis server that keeps nothing on the disk.
 pub struct RedisServer {
@@ -48,6 +51,11 @@ impl RedisServer {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A directory of its own.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What `--store` takes.
@@ -114,6 +122,11 @@ impl RedisServer {
         self.ask(&["KEYS", "*"])
     }
 
+    /// Those of counters and blocks.
+    pub fn counters(&self) -> Vec<String> {
+        self.keys().into_iter().filter(|key| !key.starts_with("tallygate:{@")).collect()
+    }
+
     /// The keys that would stay for ever.
     pub fn keys_without_expiry(&self) -> Vec<String> {
         let stays = |key: &String| self.ask::<i64>(&["PTTL", key]) == -1;
@@ -156,9 +169,14 @@ fn words(command: &[&str]) -> redis::Cmd {
 }
 
 fn spawn(port: u16, options: &[String], password: Option<&str>, dir: &Path) -> Process {
-    let found = Command::new("redis-server").arg("--version").output();
-    assert!(found.is_ok(), "there is no redis-server: `make test` installs it (or apt-get install redis-server)");
-    let mut command = Command::new("redis-server");
+    let program = env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("redis-server"));
+    let found = Command::new(&program).arg("--version").output();
+    assert!(
+        found.is_ok(),
+        "there is no {}: `make test` installs redis-server (or apt-get install redis-server)",
+        program.display()
+    );
+    let mut command = Command::new(&program);
     // A configuration file must stand first.
     command.current_dir(dir).args(options).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     if !options.iter().any(|option| option == "--sentinel") {

@@ -53,17 +53,22 @@ impl Breaker {
         streak.is_some_and(|streak| streak.opens(now)) && self.open(call, now)
     }
 
+    /// `call` failed at `now`, whose caller had less patience than we have: of such, however many, alone time tells, or a
+    /// few in a hurry would take the store away from all.
+    pub fn failed_in_a_hurry(&self, call: Admitted, now: Timestamp) -> bool {
+        let streak = self.change_streak(call, |streak| {
+            let most = streak.failures.max(BREAKER_FAILURES - 1);
+            let longer = streak.with_failure(now);
+            Streak { failures: longer.failures.min(most), ..longer }
+        });
+        streak.is_some_and(|streak| streak.opens(now)) && self.open(call, now)
+    }
+
     /// A probe succeeded at `now`: closes the breaker, and says how long it was open where it was.
     pub fn probe_succeeded(&self, now: Timestamp) -> Option<Nanos> {
         let generation = self.generation.load(Acquire);
         let opened_at = Timestamp(self.opened_at.load(Acquire));
         (is_open(generation) && self.advance(generation)).then(|| now.since(opened_at))
-    }
-
-    /// The pause until the next probe, for as long as it is open.
-    pub fn next_probe(&self, random: u64) -> Nanos {
-        let spread = 2 * PROBE_JITTER.0 + 1;
-        Nanos(PROBE_PAUSE.0 - PROBE_JITTER.0 + random % spread)
     }
 
     /// Whether calls are held back.
@@ -114,6 +119,12 @@ impl Breaker {
     fn advance(&self, generation: u64) -> bool {
         self.generation.compare_exchange(generation, generation + 1, AcqRel, Relaxed).is_ok()
     }
+}
+
+/// The pause until the next probe, for as long as it is open.
+pub const fn next_probe(random: u64) -> Nanos {
+    let spread = 2 * PROBE_JITTER.0 + 1;
+    Nanos(PROBE_PAUSE.0 - PROBE_JITTER.0 + random % spread)
 }
 
 const fn is_open(generation: u64) -> bool {

@@ -110,14 +110,29 @@ fn of_threads_that_fail_together_one_is_told_that_it_opened() {
 
 #[test]
 fn probes_come_every_100_milliseconds_more_or_less_a_fifth() {
-    let (breaker, _) = opened_at(START);
-    let pause = |random| breaker.next_probe(random);
+    let pause = next_probe;
     assert_eq!([pause(0), pause(20_000_000), pause(40_000_000)], [80, 100, 120].map(Nanos::from_millis));
     assert!(
         (0..10_000)
             .map(|n: u64| pause(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
             .all(|p| pause(0) <= p && p <= pause(40_000_000))
     );
+}
+
+#[test]
+fn callers_in_a_hurry_open_it_by_time_alone_however_many_they_are() {
+    let breaker = Breaker::default();
+    let call = breaker.admits().expect("it is closed");
+    for _ in 0..1_000 {
+        assert!(!breaker.failed_in_a_hurry(call, at_ms(49)));
+    }
+    // A patient one more is one too many.
+    let patient = Breaker::default();
+    let other = patient.admits().expect("it is closed");
+    assert!((0..100).all(|_| !patient.failed_in_a_hurry(other, at_ms(0))));
+    assert!(patient.failed(other, at_ms(0)));
+    // So is time in which there was nothing else.
+    assert!(breaker.failed_in_a_hurry(call, at_ms(99)));
 }
 
 #[test]
