@@ -32,6 +32,9 @@ pub const OTHER_MESSAGE_MAX_BYTES: usize = 4 << 10;
 
 /// Connections at once; more are closed as they come. An Envoy keeps one a worker: 64 Envoys of 64 workers.
 pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections that wait in the kernel's queue of a port until they are accepted: as many as may come back at once after a
+/// restart. The system has a bound of its own, which is the same (`net.core.somaxconn`).
+pub const CONNECTIONS_WAITING_MAX: u32 = 4_096;
 /// Connections on their way to one core. It takes them in microseconds; more wait only where it hangs.
 pub const DEALT_MAX: usize = 1_024;
 /// Calls at once on one connection. Told in the first SETTINGS; Envoy opens another connection beyond.
@@ -45,9 +48,14 @@ pub const LOCAL_RESETS_MAX: usize = 1_024;
 pub const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 /// The same for one connection.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// What is read of one connection until it is the others' turn, in bytes: what h2 reads at once, some 50 calls. Frames
-/// made to cost as much as they can take a few milliseconds.
-pub const READ_PER_TURN_BYTES: u64 = 8 << 10;
+/// What is read of one connection until it is the others' turn, in bytes, at the most: what h2 reads at once, some 50
+/// calls.
+pub const READ_PER_TURN_MAX_BYTES: u64 = 8 << 10;
+/// The same at the least, however dear it proves: two calls.
+pub const READ_PER_TURN_MIN_BYTES: u64 = 512;
+/// How long one connection may take what it says until the others' turn: 50 plain calls take no longer, and ten who attack
+/// together leave the others within Envoy's 20 ms.
+pub const TURN_MAX: Nanos = Nanos(500_000);
 /// All headers of one call, in bytes. Envoy sends some 300.
 pub const HEADER_LIST_MAX_BYTES: u32 = 16 << 10;
 /// Answers of one stream that wait for a slow reader, in bytes: the largest body.

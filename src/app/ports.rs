@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     bounds::{ADMIN_CONNECTIONS_MAX, DEBUG_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX},
     config::settings::Settings,
+    grpc::listen,
     serve_http::{Ends, Served, serve_http},
 };
 
@@ -156,7 +157,7 @@ async fn bind_if_asked_for(setting: &str, address: Option<&String>) -> anyhow::R
 }
 
 async fn bind(setting: &str, text: &str) -> anyhow::Result<TcpListener> {
-    let listening = async { TcpListener::bind(&*addresses(text).await?).await };
+    let listening = async { listen::tcp(addresses(text).await?) };
     listening.await.with_context(|| format!("cannot listen on {text} (setting `{setting}`)"))
 }
 

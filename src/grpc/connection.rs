@@ -20,6 +20,7 @@ use super::{
     client::Client,
     decide::Decide,
     events::Events,
+    portion::Portion,
     seat::Seat,
     turn::{First, Turns},
     unread::{Payload, Unread},
@@ -99,16 +100,20 @@ where
     converse(&mut conversation, &heard, pin!(sleep(grace))).await;
 }
 
-/// Goes on with a conversation turn by turn, each of which reads so much and no more.
+/// Goes on with a conversation turn by turn, each of which reads its portion and no more.
 async fn converse<C, U>(conversation: &mut C, heard: &Heard, until: Pin<&mut U>) -> First<C::Output, U::Output>
 where
     C: Future + Unpin,
     U: Future,
 {
     let mut turns = Turns::new(conversation, until);
+    let mut portion = Portion::default();
     poll_fn(|cx| {
-        heard.begin_turn();
-        Pin::new(&mut turns).poll(cx)
+        let (began, before) = (Clock.stopwatch(), heard.bytes());
+        heard.begin_turn(portion.bytes());
+        let polled = Pin::new(&mut turns).poll(cx);
+        portion.fit(heard.bytes() - before, began.elapsed());
+        polled
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    net::SocketAddr,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _},
         net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
@@ -12,9 +13,10 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, lookup_host};
 
 use super::{accept::Source, tls::Tls, wire::Accepted};
+use crate::bounds::CONNECTIONS_WAITING_MAX;
 
 /// An address as it is written in settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +80,13 @@ impl Address {
     /// Where the system or another process does not let us.
     pub async fn bind(&self) -> Result<Listener, ListenError> {
         match self {
-            Self::Tcp { host, port } => match TcpListener::bind((&**host, *port)).await {
-                Ok(listener) => Ok(Listener { inner: Inner::Tcp(listener), host: host.clone(), tls: None }),
-                Err(source) => Err(ListenError::Bind { address: self.clone(), source }),
-            },
+            Self::Tcp { host, port } => {
+                let listening = async { tcp(lookup_host((&**host, *port)).await?) };
+                match listening.await {
+                    Ok(listener) => Ok(Listener { inner: Inner::Tcp(listener), host: host.clone(), tls: None }),
+                    Err(source) => Err(ListenError::Bind { address: self.clone(), source }),
+                }
+            }
             Self::Unix(path) => {
                 let listener = bind_unix(path)?;
                 let failed = |source| ListenError::Bind { address: self.clone(), source };
@@ -115,6 +120,30 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// Listens on the first of these addresses that can be listened on, with room for all who come at once: without it
+/// everybody but the first 128 who come back after a restart waits for a second or more, until their system tries again.
+///
+/// # Errors
+///
+/// Why not on the last of them.
+pub fn tcp(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpListener> {
+    let listen = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A port is free again as soon as nobody listens, whatever still closes there.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(CONNECTIONS_WAITING_MAX)
+    };
+    let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(why) => error = why,
+        }
+    }
+    Err(error)
 }
 
 /// A bound socket. Dropped, it is closed, and a Unix socket's file removed.
@@ -206,6 +235,8 @@ fn bind_unix(path: &Path) -> Result<StdUnixListener, ListenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::TcpStream, time::Duration};
+
     use super::*;
 
     #[test]
@@ -242,6 +273,17 @@ mod tests {
         let taken = listener.address().unwrap();
         let error = taken.bind().await.unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {taken}"));
+    }
+
+    #[tokio::test]
+    async fn hundreds_who_come_at_once_find_room() {
+        let listener = Address::parse("127.0.0.1:0").unwrap().bind().await.unwrap();
+        let Inner::Tcp(tcp) = &listener.inner else { panic!("a port") };
+        let address = tcp.local_addr().unwrap();
+        // Nobody accepts them: who finds no room tries in vain.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap();
+        let crowd: Vec<_> = (0..300).map(connect).collect();
+        drop(crowd);
     }
 
     #[tokio::test]

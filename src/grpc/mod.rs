@@ -12,6 +12,7 @@
 //! | `core` | one thread with a runtime of its own, and its connections |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
 //! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
+//! | `portion` | how much that may be: it is fitted to what it costs |
 //! | `seat`, `client` | what the connections of a core share; the other end of one |
 //! | `call` | one call on its stream: answered at once, or by a task of its own |
 //! | `unary`, `received`, `message`, `timeout`, `reply` | ours: its message and how long it may take in, its answer out |
@@ -39,6 +40,7 @@ mod deal;
 mod handshakes;
 mod message;
 mod others;
+mod portion;
 mod received;
 mod reply;
 mod seat;

@@ -18,15 +18,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take},
     net::{TcpStream, UnixStream},
     task::yield_now,
 };
 use tokio_rustls::server::TlsStream;
 
 pub(super) use ground::Ground;
-
-use crate::bounds::READ_PER_TURN_BYTES;
 
 /// A connection on its way from the runtime that accepted it to the core it is dealt to.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ pub(super) enum Socket {
 /// A socket that counts what it reads and offers no vectored writes.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
-    socket: S,
+    socket: Take<S>,
     heard: Heard,
 }
 
@@ -85,9 +83,9 @@ impl Heard {
         self.0.bytes.load(Relaxed)
     }
 
-    /// Begins a turn, in which so much is read and no more.
-    pub(super) fn begin_turn(&self) {
-        self.0.enough.store(self.bytes().saturating_add(READ_PER_TURN_BYTES), Relaxed);
+    /// Begins a turn, in which so many bytes are read and no more.
+    pub(super) fn begin_turn(&self, portion: u64) {
+        self.0.enough.store(self.bytes().saturating_add(portion), Relaxed);
     }
 }
 
@@ -98,9 +96,9 @@ impl Default for Heard {
     }
 }
 
-impl<S> Wire<S> {
+impl<S: AsyncRead> Wire<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self { socket, heard: Heard::default() }
+        Self { socket: socket.take(0), heard: Heard::default() }
     }
 
     pub(super) fn heard(&self) -> Heard {
@@ -112,11 +110,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ear = &*self.heard.0;
         let so_far = ear.bytes.load(Relaxed);
-        if so_far >= ear.enough.load(Relaxed) {
+        let left = ear.enough.load(Relaxed).saturating_sub(so_far);
+        if left == 0 {
             // Not woken at once: first everybody else who is awake has a turn, and the system is asked who else is.
             return pin!(yield_now()).poll(cx).map(Ok);
         }
         let before = buffer.filled().len();
+        self.socket.set_limit(left);
         let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
         // Only this task writes it: a load and a store, no locked instruction.
         self.heard.0.bytes.store(so_far.saturating_add((buffer.filled().len() - before) as u64), Relaxed);
@@ -125,17 +125,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 /// `is_write_vectored` stays at its default: no.
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        Pin::new(self.socket.get_mut()).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Pin::new(self.socket.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        Pin::new(self.socket.get_mut()).poll_shutdown(cx)
     }
 }
 

@@ -15,13 +15,16 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, rustls};
 
 use super::*;
-use crate::grpc::{
-    decide::{Call, Decided},
-    events::Silent,
-    health::Health,
-    message::Room,
-    settings::Settings,
-    unary::PATH,
+use crate::{
+    grpc::{
+        decide::{Call, Decided},
+        events::Silent,
+        health::Health,
+        message::Room,
+        settings::Settings,
+        unary::PATH,
+    },
+    units::Nanos,
 };
 
 /// The size of a plain answer, one with headers, metadata and body, and one in several DATA frames.
@@ -187,18 +190,46 @@ async fn a_client_that_takes_no_answer_is_closed_and_one_that_takes_them_slowly_
 /// Who always has something to say must not be listened to for ever.
 #[tokio::test]
 async fn a_connection_reads_a_little_and_then_it_is_the_others_turn() {
+    let nothing = |_| frame(PRIORITY, 0, 1, &[0; 5]);
+    let turns = read_in_turns(Constant::of(31), nothing).await;
+    // Beside the preface, which comes before all turns.
+    let most = bounds::READ_PER_TURN_MAX_BYTES + PREFACE.len() as u64;
+    assert!(turns.iter().all(|read| *read <= most), "{turns:?}");
+    assert!(turns.iter().sum::<u64>() > 1 << 16, "it is listened to, though: {turns:?}");
+}
+
+#[tokio::test]
+async fn a_connection_whose_calls_are_dear_is_read_a_few_at_a_time() {
+    let call = |n| {
+        let message = frame(DATA, END_STREAM, 2 * n + 1, b"\0\0\0\0\0");
+        [frame(HEADERS, END_HEADERS, 2 * n + 1, &call_headers()), message].concat()
+    };
+    // Two of them take longer than a turn may, and more than that come in the least that is read.
+    let dear = Constant { takes: Nanos(bounds::TURN_MAX.0 / 2 + 1), ..Constant::of(31) };
+    let turns = read_in_turns(dear, call).await;
+    // Where little of what was read made a whole call, the next may be twice as much.
+    let few = |read: &u64| *read <= 2 * bounds::READ_PER_TURN_MIN_BYTES;
+    let (_first, others) = turns.split_at(turns.iter().position(|read| !few(read)).expect("the first is long") + 1);
+    assert!(others.iter().all(few), "{turns:?}");
+    assert!(others.iter().sum::<u64>() > 1 << 12, "it is listened to, though: {turns:?}");
+}
+
+/// How many bytes are read in each turn of a connection on which this is said, as `n` grows, without an end.
+async fn read_in_turns(decide: Constant, said: impl Fn(u32) -> Vec<u8> + Send + Unpin + 'static) -> Vec<u64> {
     let (_drains, drain) = watch::channel(false);
+    let seat = Seat { decide: Arc::new(decide), ..seat(31, drain).await };
     let read = Arc::new(AtomicUsize::new(0));
-    let flood = Flood { said: PREFACE.to_vec(), rounds: 10_000, read: read.clone() };
-    tokio::spawn(serve(Arc::new(seat(31, drain).await), flood, 1));
-    for _ in 0..100 {
+    let greeting = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let flood = Flood { unread: greeting, frames: (0..).map(said), read: read.clone() };
+    let serving = tokio::spawn(serve(Arc::new(seat), flood, 1));
+    let mut turns = Vec::new();
+    for _ in 0..50 {
         let before = read.load(Relaxed);
         tokio::task::yield_now().await;
-        // The last read may bring more than was still to be read: as much as h2 has room for.
-        let turn = read.load(Relaxed) - before;
-        assert!(turn <= 2 * usize::try_from(bounds::READ_PER_TURN_BYTES).unwrap(), "{turn} bytes in one turn");
+        turns.push((read.load(Relaxed) - before) as u64);
     }
-    assert!(read.load(Relaxed) > 1 << 16, "it is listened to, though");
+    serving.abort();
+    turns
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,22 +309,34 @@ async fn call(client: &mut h2::client::SendRequest<Bytes>, size: usize) {
     assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
 }
 
-struct Constant(Bytes);
+struct Constant {
+    answer: Bytes,
+    /// How long it works for an answer.
+    takes: Nanos,
+}
+
+impl Constant {
+    fn of(size: usize) -> Self {
+        let mut answer = BytesMut::new();
+        answer.put_u8(0);
+        answer.put_u32(u32::try_from(size - 5).unwrap());
+        answer.put_bytes(0, size - 5);
+        Self { answer: answer.freeze(), takes: Nanos::ZERO }
+    }
+}
 
 impl Decide for Constant {
     fn decide(self: &Arc<Self>, _: Bytes, _: Call) -> Decided {
-        Decided::Now(Ok(self.0.clone()))
+        let began = Clock.stopwatch();
+        while began.elapsed() < self.takes {}
+        Decided::Now(Ok(self.answer.clone()))
     }
 }
 
 async fn seat(size: usize, drain: watch::Receiver<bool>) -> Seat<Constant, Silent> {
-    let mut answer = BytesMut::new();
-    answer.put_u8(0);
-    answer.put_u32(u32::try_from(size - 5).unwrap());
-    answer.put_bytes(0, size - 5);
     Seat {
         core: 0,
-        decide: Arc::new(Constant(answer.freeze())),
+        decide: Arc::new(Constant::of(size)),
         events: Arc::new(Silent),
         routes: Health::not_serving().await.routes(),
         settings: Settings::default(),
@@ -335,32 +378,27 @@ impl AsyncWrite for Counting {
     }
 }
 
-/// A socket that always has something to read: frames that mean nothing; so many times as many as fit, then its end.
-struct Flood {
-    said: Vec<u8>,
-    rounds: usize,
+/// A socket that always has something to read.
+struct Flood<F> {
+    unread: Vec<u8>,
+    frames: F,
     read: Arc<AtomicUsize>,
 }
 
-impl AsyncRead for Flood {
+impl<F: Iterator<Item = Vec<u8>> + Unpin> AsyncRead for Flood<F> {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.rounds > 0 && self.said.len() < buffer.remaining() {
-            let nothing =
-                if self.said == PREFACE { frame(SETTINGS, 0, 0, &[]) } else { frame(PRIORITY, 0, 1, &[0; 5]) };
-            self.said.extend(nothing);
+        while self.unread.len() < buffer.remaining() {
+            let more = self.frames.next().expect("there is no end");
+            self.unread.extend(more);
         }
-        self.rounds = self.rounds.saturating_sub(1);
-        let now: Vec<u8> = {
-            let some = self.said.len().min(buffer.remaining());
-            self.said.drain(..some).collect()
-        };
+        let now: Vec<u8> = self.unread.drain(..buffer.remaining()).collect();
         self.read.fetch_add(now.len(), Relaxed);
         buffer.put_slice(&now);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Flood {
+impl<F: Unpin> AsyncWrite for Flood<F> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
