@@ -37,6 +37,9 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const CONNECTIONS_WAITING_MAX: u32 = 4_096;
 /// Connections on their way to one core. It takes them in microseconds; more wait only where it hangs.
 pub const DEALT_MAX: usize = 1_024;
+/// New connections that a core takes on until the others' turn: to greet one takes some 30 µs, so a thousand that come at
+/// once would keep those who ask waiting for as long as they all take.
+pub const DEALT_PER_TURN: usize = 8;
 /// Calls at once on one connection. Told in the first SETTINGS; Envoy opens another connection beyond.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// Calls that a client resets before they were looked at, until its connection is closed. h2's 20 closes Envoy's

@@ -56,7 +56,7 @@ impl Ask<'_> {
     /// The status, the headers in lower case, and the JSON of the answer.
     fn send(&self, service: &Service) -> (u16, String, Value) {
         let mut stream = TcpStream::connect(("127.0.0.1", service.admin_port())).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let Self { method, path, host, body, .. } = self;
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
         for (name, value) in [("content-type", self.content_type), ("authorization", self.authorization)] {

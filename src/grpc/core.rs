@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::{
     runtime::{self, RuntimeMetrics},
     sync::{mpsc, oneshot},
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -25,7 +25,7 @@ use super::{
     seat::Seat,
     wire::Accepted,
 };
-use crate::bounds::DEALT_MAX;
+use crate::bounds;
 
 /// A connection on its way to a core.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Core {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let metrics = runtime.metrics();
         let (working, sheds) = (seat.working.clone(), seat.sheds.clone());
-        let (queue, dealt) = mpsc::channel(DEALT_MAX);
+        let (queue, dealt) = mpsc::channel(bounds::DEALT_MAX);
         let (ends, signal) = oneshot::channel::<()>();
         let spawned = thread::Builder::new().name(format!("grpc-{core}")).spawn(move || {
             runtime.block_on(run(Arc::new(seat), dealt));
@@ -157,6 +157,7 @@ impl Ended {
 
 async fn run<D: Decide, E: Events>(seat: Arc<Seat<D, E>>, mut queue: mpsc::Receiver<Dealt>) {
     let mut connections = JoinSet::new();
+    let mut new = 0_usize;
     loop {
         tokio::select! {
             dealt = queue.recv() => {
@@ -167,6 +168,10 @@ async fn run<D: Decide, E: Events>(seat: Arc<Seat<D, E>>, mut queue: mpsc::Recei
                         connections.spawn(async move { connection::serve(stay.seat.clone(), socket, number).await });
                     }
                     Err(_) => seat.events.turned_away(TurnedAway::NoRoom),
+                }
+                new += 1;
+                if new.is_multiple_of(bounds::DEALT_PER_TURN) {
+                    yield_now().await;
                 }
             }
             Some(ended) = connections.join_next() => note(&*seat.events, &ended),

@@ -13,6 +13,7 @@ use std::{
 
 use tallygate::grpc::proto::{rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient};
 use tokio::time::MissedTickBehavior;
+use tonic::transport::Channel;
 
 use crate::harness::{Folder, Service, descriptor, eventually, request};
 
@@ -47,16 +48,17 @@ impl Stage {
         Self { service, _alone: alone }
     }
 
-    /// Runs an attack on this address while honest calls are made on another connection. All of them must be answered, and
+    /// Runs an attack on this address while honest calls are made on another connection, which was there before. All of them must be answered, and
     /// not late; the process must stay small, and have nothing to do once the attack is over.
     pub fn attacked<T>(&self, name: &str, attack: impl FnOnce(&str) -> T) -> T {
-        let before = self.calls(|calls| calls < CALLS_BEFORE);
+        let channel = self.service.connect();
+        let before = self.calls(&channel, |calls| calls < CALLS_BEFORE);
         self.forget_peak();
         let small = self.memory_kib("VmRSS");
         let over = Arc::new(AtomicBool::new(false));
         let (outcome, during) = thread::scope(|scope| {
             // One more than none, however short the attack.
-            let honest = scope.spawn(|| self.calls(|calls| calls == 0 || !over.load(Relaxed)));
+            let honest = scope.spawn(|| self.calls(&channel, |calls| calls == 0 || !over.load(Relaxed)));
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| attack(&self.service.grpc_address())));
             over.store(true, Relaxed); // whatever happens, they end
             (outcome, honest.join().expect("honest calls are answered"))
@@ -83,9 +85,9 @@ impl Stage {
         self.service.log()
     }
 
-    /// Honest calls on a connection of their own, for as long as more are wanted than there were.
-    fn calls(&self, more: impl Fn(usize) -> bool) -> Latencies {
-        let channel = self.service.connect();
+    /// Honest calls on this connection, for as long as more are wanted than there were.
+    fn calls(&self, channel: &Channel, more: impl Fn(usize) -> bool) -> Latencies {
+        let channel = channel.clone();
         self.service.block_on(async move {
             let mut client = RateLimitServiceClient::new(channel);
             let mut ticks = tokio::time::interval(CALL_EVERY);

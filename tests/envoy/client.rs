@@ -56,9 +56,12 @@ pub fn exchange(port: u16, request: &[u8]) -> io::Result<Response> {
     exchange_with(&(Ipv4Addr::LOCALHOST, port).into(), request)
 }
 
+/// Longer than an Envoy waits for a decision and then for its upstream: what is late there is to be seen as its answer.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 fn exchange_with(address: &SocketAddr, request: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

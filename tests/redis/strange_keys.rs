@@ -12,8 +12,8 @@ descriptors:
   - {key: k, limits: [3/3650d], on_store_error: deny}
 ";
 
-/// As long as a refusal may be kept by whoever gave it, and as long again for a busy machine.
-const FORGOTTEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+/// As long as a refusal may be kept by whoever gave it, and a few seconds more for a busy machine.
+const FORGOTTEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A service, its Redis, and the one key there.
 fn start() -> (RedisServer, Service, String) {
