@@ -14,6 +14,8 @@ mod process;
 mod programs;
 mod rolling;
 mod stage;
+#[path = "../common/standstill.rs"]
+mod standstill;
 mod upstream;
 
 use std::time::Duration;

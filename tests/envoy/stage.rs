@@ -45,6 +45,7 @@ pub const BY_API_KEY: &str = "
 - match: {prefix: /}
   route:
     cluster: upstream
+    timeout: 60s
     rate_limits:
       - actions: [{request_headers: {header_name: x-api-key, descriptor_key: api_key}}]
 ";

@@ -207,5 +207,5 @@ fn on_ports(bootstrap: &str, ports: [u16; PORTS.len()]) -> String {
 fn patient(bootstrap: &str) -> String {
     let usual = "timeout: 0.02s";
     assert!(bootstrap.contains(usual), "envoy.yaml does not say `{usual}`");
-    bootstrap.replace(usual, "timeout: 10s")
+    bootstrap.replace(usual, "timeout: 60s")
 }

@@ -16,7 +16,9 @@ use crate::{
     },
     harness::{Folder, Service},
     load::{AWAY, FINDING_OUT, under_load},
-    servers::{Authority, RedisServer, Sentinels, TlsServer, eventually, free_port, within},
+    servers::{
+        Authority, RedisServer, Sentinels, TlsServer, again_if_the_machine_stood_still, eventually, free_port, within,
+    },
 };
 
 fn serve(url: &str, arguments: &[&str]) -> Service {
@@ -28,29 +30,31 @@ fn serve(url: &str, arguments: &[&str]) -> Service {
 
 /// The master goes by `goes`: decisions are made without it, and by the other server as soon as all sentinels name it.
 #[expect(clippy::disallowed_methods, reason = "a test of real processes measures real time")]
-fn survives(what: &str, goes: impl FnOnce(&mut RedisServer)) {
-    let mut redis = Sentinels::start();
-    let service = serve(&redis.url(), &[]);
-    eventually("the master counts", || is_counted(&service));
-    let (mut gone, mut back) = (Instant::now(), Instant::now());
-    let calls = under_load(&service, "roomy", |load| {
-        load.goes_on_for(CALLS / 4);
-        goes(&mut redis.servers[0]);
-        gone = Instant::now();
-        within(AWAY_WITHIN, "the master is away", || !is_counted(&service));
-        every_rule_decides_as_it_says(&service);
-        redis.until_master(1);
-        back = Instant::now();
-        within(BACK_WITHIN, "the new master counts", || is_counted(&service));
-        println!("{what}: it counts {:?} after all sentinels named it", back.elapsed());
-        load.goes_on_for(CALLS / 4);
+fn survives(what: &str, goes: impl Fn(&mut RedisServer)) {
+    again_if_the_machine_stood_still(|| {
+        let mut redis = Sentinels::start();
+        let service = serve(&redis.url(), &[]);
+        eventually("the master counts", || is_counted(&service));
+        let (mut gone, mut back) = (Instant::now(), Instant::now());
+        let calls = under_load(&service, "roomy", |load| {
+            load.goes_on_for(CALLS / 4);
+            goes(&mut redis.servers[0]);
+            gone = Instant::now();
+            within(AWAY_WITHIN, "the master is away", || !is_counted(&service));
+            every_rule_decides_as_it_says(&service);
+            redis.until_master(1);
+            back = Instant::now();
+            within(BACK_WITHIN, "the new master counts", || is_counted(&service));
+            println!("{what}: it counts {:?} after all sentinels named it", back.elapsed());
+            load.goes_on_for(CALLS / 4);
+        });
+        calls.assert_let_through(what);
+        calls.assert_quick(what, &(gone..gone + FOUND_OUT), FINDING_OUT);
+        calls.assert_quick(what, &(gone + FOUND_OUT..back), AWAY);
+        assert_eq!(decided_by(&service, "local"), "redis");
+        assert!(!redis.servers[1].counters().is_empty());
+        assert_eq!(service.metric("tallygate_panics_total"), "0");
     });
-    calls.assert_let_through(what);
-    calls.assert_quick(what, &(gone..gone + FOUND_OUT), FINDING_OUT);
-    calls.assert_quick(what, &(gone + FOUND_OUT..back), AWAY);
-    assert_eq!(decided_by(&service, "local"), "redis");
-    assert!(!redis.servers[1].counters().is_empty());
-    assert_eq!(service.metric("tallygate_panics_total"), "0");
 }
 
 #[test]

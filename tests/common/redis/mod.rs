@@ -18,6 +18,9 @@ mod proxy;
 mod second_run;
 mod sentinels;
 mod server;
+#[path = "../standstill.rs"]
+#[allow(dead_code, clippy::duplicate_mod, reason = "shared with the tests behind Envoy")]
+mod standstill;
 mod tls;
 
 pub use certificates::{Authority, Certificate};
@@ -28,4 +31,5 @@ pub use proxy::{Direction, Proxy, Weather};
 pub use second_run::{over_redis, run_again_over_redis};
 pub use sentinels::Sentinels;
 pub use server::RedisServer;
+pub use standstill::again_if_the_machine_stood_still;
 pub use tls::TlsServer;
