@@ -32,6 +32,14 @@ pub const OTHER_MESSAGE_MAX_BYTES: usize = 4 << 10;
 
 /// Connections at once; more are closed as they come. An Envoy keeps one a worker: 64 Envoys of 64 workers.
 pub const CONNECTIONS_MAX: usize = 4_096;
+/// A client that is not an Envoy's may sit there, and not ask. One that has asked nothing so long after it came makes room
+/// when places are scarce. An Envoy connects when it has something to ask.
+pub const ASKS_WITHIN: Duration = Duration::from_secs(1);
+/// So does one that has asked, and nothing more for so long. An Envoy that is told to go comes back when it has something
+/// to ask, and loses nothing.
+pub const IDLE_AFTER: Duration = Duration::from_secs(10);
+/// Whoever is told to make room says good-bye within that, or is closed.
+pub const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that wait in the kernel's queue of a port until they are accepted: as many as may come back at once after a
 /// restart. The system has a bound of its own, which is the same (`net.core.somaxconn`).
 pub const CONNECTIONS_WAITING_MAX: u32 = 4_096;

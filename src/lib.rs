@@ -21,7 +21,7 @@
 //! | 8 | live |
 //! | 7 | health |
 //! | 6 | store, config |
-//! | 5 | clock, huge_pages, pem, store_address, telemetry, text; trace |
+//! | 5 | clock, huge_pages, pem, store_address, telemetry, text; tls_client; trace |
 //! | 4 | render |
 //! | 3 | decision |
 //! | 2 | rules, charge |
@@ -85,6 +85,8 @@ pub mod store_address;
 pub mod telemetry;
 #[cfg(feature = "serve")]
 pub mod text;
+#[cfg(feature = "serve")]
+pub mod tls_client;
 #[cfg(feature = "serve")]
 pub mod trace;
 #[cfg(feature = "serve")]

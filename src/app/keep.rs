@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::random;
+use super::secrets::random;
 use crate::{
     bounds::WALKS_PAUSED_MAX,
     clock::Clock,

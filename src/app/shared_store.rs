@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::random;
+use super::secrets::random;
 use crate::{
     bounds::{REDIS_MAP_ODDS, REDIS_MAPS_APART, SIGN_OF_LIFE_EVERY},
     clock::Clock,

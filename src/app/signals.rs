@@ -8,7 +8,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::load_now;
+use super::tasks::load_now;
 use crate::{
     clock::Clock,
     health::Health,

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::{
     explain::drawn_answer,
     print::{self, cell, seconds, table},
-    target,
+    service, target,
 };
 use crate::{
     compare::{Side, difference, recorded},
@@ -21,7 +21,8 @@ const TIMES_MAX: u64 = 100_000;
 
 pub(super) fn command() -> Command {
     let number = |name: &'static str| Arg::new(name).long(name).value_name("NUMBER").value_parser(value_parser!(u64));
-    target::request(Command::new("call").about("Ask as Envoy does, and show the answer; it counts"))
+    let call = Command::new("call").about("Ask as Envoy does, and show the answer; it counts");
+    service::by_tls(target::request(call))
         .arg(number("hits").help("How many hits each descriptor costs; 0 looks without counting [default: 1]"))
         .arg(Arg::new("back").long("back").action(ArgAction::SetTrue).requires("hits").help("Give the hits back"))
         .arg(
@@ -30,26 +31,23 @@ pub(super) fn command() -> Command {
                 .default_value("1")
                 .help("Ask so often, one after the other, and show the last answer"),
         )
-        .arg(Arg::new("at").long("at").value_name("HOST:PORT").help("The service [default: the setting `grpc`]"))
+        .arg(Arg::new("at").long("at").value_name(service::ADDRESS).help("The service [default: the setting `grpc`]"))
         .arg(print::json())
         .after_help("Example: tallygate call shop api_key=acme,path=/v1/orders remote_address=192.0.2.1 --times 5")
 }
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = super::checked_settings(matches)?;
-    let address = match matches.get_one::<String>("at") {
-        Some(address) => address.clone(),
-        None if settings.grpc_tls.is_some() => bail!("this command speaks no TLS, and the setting `grpc` has it"),
-        None => settings.grpc,
-    };
+    let address = matches.get_one::<String>("at").cloned().unwrap_or_else(|| service::own_address(&settings));
+    let tls = service::tls(matches, &[&address])?;
     let request = request(matches)?;
     let times = matches.get_one::<u64>("times").copied().unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (last, codes) = runtime.block_on(async {
-        let mut service = Side::connect(&address).await?;
+        let mut service = Side::connect(&address, &tls).await?;
         let (mut last, mut codes) = (RateLimitResponse::default(), BTreeMap::<String, u64>::new());
         for _ in 0..times {
-            last = service.ask(&request).await.map_err(|status| anyhow!("{address} answers {status}"))?;
+            last = service.call(&request).await?;
             *codes.entry(difference::code(last.overall_code)).or_default() += 1;
         }
         anyhow::Ok((last, codes))

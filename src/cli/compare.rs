@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 
-use super::print;
+use super::{print, service};
 use crate::{
     compare::{
         Sides,
@@ -37,10 +37,10 @@ pub(super) fn command() -> Command {
     };
     let fields = FIELDS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let list = |name: &'static str| Arg::new(name).long(name).value_name("FIELDS").value_delimiter(',');
-    Command::new("compare")
-        .about("Send the same requests to two services, and report every difference: exit 0, or 1")
-        .arg(Arg::new("against").long("against").value_name("HOST:PORT").required(true).help("The other service"))
-        .arg(Arg::new("with").long("with").value_name("HOST:PORT").help("This service [default: the setting `grpc`]"))
+    let about = "Send the same requests to two services, and report every difference: exit 0, or 1";
+    service::by_tls(Command::new("compare").about(about))
+        .arg(Arg::new("against").long("against").value_name(service::ADDRESS).required(true).help("The other service"))
+        .arg(Arg::new("with").long("with").value_name(service::ADDRESS).help("This service [default: the setting `grpc`]"))
         .arg(
             Arg::new("requests")
                 .long("requests")
@@ -70,14 +70,15 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = super::checked_settings(matches)?;
-    let ours = matches.get_one::<String>("with").cloned().unwrap_or(settings.grpc);
+    let ours = matches.get_one::<String>("with").cloned().unwrap_or_else(|| service::own_address(&settings));
     let theirs = matches.get_one::<String>("against").cloned().unwrap_or_default();
+    let tls = service::tls(matches, &[&ours, &theirs])?;
     let chosen = Chosen::of(matches)?;
     let requests = requests(matches, settings.rules, settings.rule_files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shown = usize::try_from(matches.get_one::<u64>("show").copied().unwrap_or_default())?;
     let report = runtime.block_on(async {
-        let mut sides = Sides::connect(&ours, &theirs).await?;
+        let mut sides = Sides::connect(&ours, &theirs, &tls).await?;
         let mut report = Report::new(shown);
         for request in requests {
             let request = request?;

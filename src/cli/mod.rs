@@ -12,6 +12,7 @@ mod print;
 pub mod reset;
 pub mod schema;
 pub mod serve;
+mod service;
 pub mod settings;
 mod target;
 pub mod top;

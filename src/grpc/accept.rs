@@ -1,19 +1,16 @@
 //! The accept loop: takes connections from the system and deals them to the cores, and sees that none is left with far
 //! too many.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{
-    core::{Core, Dealt, Place},
+    core::{Core, Dealt},
     deal::{Load, deal, overburdened},
     events::{Events, TurnedAway},
     handshakes::Handshakes,
+    places::Places,
     tls::Tls,
     wire::Accepted,
 };
@@ -26,12 +23,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const UNEVEN_LOOKS: u32 = 5;
 
 /// Accepts for as long as it is polled. Never fails: what goes wrong is told, and tried again after a pause.
-pub(super) async fn accept<S, E>(source: &S, cores: &[Core], places_max: usize, events: &E)
+pub(super) async fn accept<S, E>(source: &S, cores: &[Core], places: &Arc<Places>, events: &E)
 where
     S: Source,
     E: Events,
 {
-    let mut dealer = Dealer::new(cores, places_max);
+    let mut dealer = Dealer::new(cores, places);
     let mut handshakes = Handshakes::default();
     let mut look = interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,9 +102,7 @@ impl Pause {
 /// Remembers what each core had done at the last looks, and what was dealt to it since.
 struct Dealer<'c> {
     cores: &'c [Core],
-    places_max: usize,
-    /// Places that are taken.
-    taken: Arc<AtomicUsize>,
+    places: &'c Arc<Places>,
     /// The number of the last connection.
     number: u64,
     histories: Vec<History>,
@@ -128,11 +123,10 @@ struct History {
 }
 
 impl<'c> Dealer<'c> {
-    fn new(cores: &'c [Core], places_max: usize) -> Self {
+    fn new(cores: &'c [Core], places: &'c Arc<Places>) -> Self {
         let now = Instant::now();
         let histories = vec![History::default(); cores.len()];
-        let taken = Arc::default();
-        Self { cores, places_max, taken, number: 0, histories, since: now, last: now, overburdened: None }
+        Self { cores, places, number: 0, histories, since: now, last: now, overburdened: None }
     }
 
     fn look(&mut self, now: Instant) {
@@ -163,7 +157,7 @@ impl<'c> Dealer<'c> {
     /// Finds a place and a core for a connection.
     fn seat<E: Events>(&mut self, socket: Accepted, events: &E) {
         self.number += 1;
-        match Place::take(&self.taken, self.places_max) {
+        match self.places.take() {
             Some(place) => self.deal(Dealt { socket, number: self.number, place }, events),
             None => turn_away(socket, TurnedAway::TooMany, events),
         }
@@ -199,7 +193,7 @@ fn percent(part: Duration, whole: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use tokio::time::timeout;
 
@@ -231,7 +225,8 @@ mod tests {
     #[tokio::test]
     async fn accepting_does_not_spin_while_there_are_no_handles() {
         let (source, failures) = (NoHandles::default(), Failures::default());
-        let accepting = accept(&source, &[], 1, &failures);
+        let places = Arc::new(Places::new(1));
+        let accepting = accept(&source, &[], &places, &failures);
         // 10 + 20 + 40 + 80 ms and a fifth pause under way: five tries, or fewer on a busy machine.
         let _ = timeout(Duration::from_millis(200), accepting).await;
         assert!((1..=5).contains(&failures.0.load(Relaxed)));

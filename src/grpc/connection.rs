@@ -72,6 +72,7 @@ where
                 seat.events.moved(seat.core);
                 End::Within(seat.settings.age_grace)
             }
+            () = client.told_to_make_room() => End::Within(bounds::ROOM_WITHIN),
             // An error: the server is gone without a word, which means the same.
             _ = drain.wait_for(|stops| *stops) => End::Within(seat.settings.drain_grace),
         }

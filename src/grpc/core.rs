@@ -22,6 +22,7 @@ use super::{
     connection,
     decide::Decide,
     events::{Events, TurnedAway},
+    places::Place,
     seat::Seat,
     wire::Accepted,
 };
@@ -34,27 +35,6 @@ pub(super) struct Dealt {
     /// How many came before it, since the process started.
     pub number: u64,
     pub place: Place,
-}
-
-/// One of the places for connections that there are; free again once dropped.
-#[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    /// A place, if one of `places_max` is free. Only one thread takes places.
-    pub(super) fn take(taken: &Arc<AtomicUsize>, places_max: usize) -> Option<Self> {
-        if taken.load(Relaxed) >= places_max {
-            return None;
-        }
-        taken.fetch_add(1, Relaxed);
-        Some(Self(taken.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 /// Why a core could not begin or end as it should.

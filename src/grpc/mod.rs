@@ -10,6 +10,7 @@
 //! | `accept`, `deal` | a connection goes to the core with the least work; when file handles run out, accepting pauses |
 //! | [`tls`], `handshakes` | TLS by files that may change; handshakes, on their way from accepting to a core |
 //! | `core` | one thread with a runtime of its own, and its connections |
+//! | `places` | how many connections there may be, and who makes room when they are many |
 //! | `wire`, `connection` | the socket; HTTP/2 on it, from the preface to the GOAWAY |
 //! | `turn` | what came is read, all its calls are answered, all answers leave in one write |
 //! | `portion` | how much that may be: it is fitted to what it costs |
@@ -40,6 +41,7 @@ mod deal;
 mod handshakes;
 mod message;
 mod others;
+mod places;
 mod portion;
 mod received;
 mod reply;

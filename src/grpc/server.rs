@@ -16,6 +16,7 @@ use super::{
     health::Health,
     listen::Listener,
     message::Room,
+    places::Places,
     seat::Seat,
     settings::Settings,
 };
@@ -54,11 +55,12 @@ where
     E: Events,
 {
     let (drains, drained) = watch::channel(false);
-    let cores = start(&service, &settings, &drained)?;
+    let places = Arc::new(Places::new(settings.connections_max));
+    let cores = start(&service, &settings, &places, &drained)?;
 
     tokio::select! {
         () = drain => {}
-        () = accept(&listener, &cores, settings.connections_max, &*service.events) => {}
+        () = accept(&listener, &cores, &places, &*service.events) => {}
     }
 
     drop(listener); // a new client is refused at once, and tries the next replica
@@ -77,6 +79,7 @@ where
 fn start<D, E>(
     service: &Service<D, E>,
     settings: &Settings,
+    places: &Arc<Places>,
     drained: &watch::Receiver<bool>,
 ) -> Result<Vec<Core>, CoreError>
 where
@@ -94,6 +97,7 @@ where
                 routes: routes.clone(),
                 settings: settings.clone(),
                 room: room.clone(),
+                places: Arc::clone(places),
                 working: Arc::default(),
                 sheds: Arc::default(),
                 drain: drained.clone(),

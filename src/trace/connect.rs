@@ -7,13 +7,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, crypto::ring, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::{Settings, collector::Protocol, export::ExportError};
-use crate::pem::{PemFile, trusted_by_this_machine};
+use crate::{
+    pem::{PemFile, trusted_by_this_machine},
+    tls_client,
+};
 
 /// Opens connections to the collector.
 #[derive(Clone)]
@@ -58,10 +58,7 @@ fn connector(settings: &Settings) -> Result<TlsConnector, ExportError> {
         Some(file) => PemFile::read(file)?.trusted()?,
         None => trusted_by_this_machine().ok_or(ExportError::NobodyTrusted)?,
     };
-    // Named, not found: where two providers are compiled in, rustls would not know which, and panic.
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(trusted).with_no_client_auth();
+    let mut config = tls_client::configuration(trusted, None)?;
     config.alpn_protocols = match settings.collector.protocol {
         Protocol::Grpc => vec![b"h2".to_vec()],
         Protocol::Http => vec![b"http/1.1".to_vec()],

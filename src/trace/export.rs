@@ -7,7 +7,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_rustls::rustls;
 
 use super::{
     Settings, Tracer, otlp,
@@ -22,6 +21,7 @@ use crate::{
     },
     pem::PemError,
     telemetry::spans::SpanEvents,
+    tls_client::TlsClientError,
 };
 
 /// Why nothing can be sent to a collector.
@@ -34,7 +34,7 @@ pub enum ExportError {
     #[error(transparent)]
     Pem(#[from] PemError),
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] TlsClientError),
 }
 
 /// Sends what the [`Tracer`] is told. What it holds is bounded: the queue, and one batch.

@@ -4,6 +4,7 @@
 #![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+mod by_hand;
 #[path = "../envoy/client.rs"]
 #[allow(dead_code, reason = "shared with the tests behind Envoy")]
 mod client;

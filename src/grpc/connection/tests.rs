@@ -21,6 +21,7 @@ use crate::{
         events::Silent,
         health::Health,
         message::Room,
+        places::Places,
         settings::Settings,
         unary::PATH,
     },
@@ -258,6 +259,55 @@ async fn a_connection_that_may_grow_old_stays() {
     call(&mut client, 31).await;
 }
 
+/// A crowd that only sits there must not keep an Envoy out.
+#[tokio::test(start_paused = true)]
+async fn when_places_are_scarce_who_asks_nothing_makes_room_and_who_asks_stays() {
+    let (_drains, drain) = watch::channel(false);
+    let places = Arc::new(Places::new(3));
+    let seat = Arc::new(Seat { places: places.clone(), ..seat(31, drain).await });
+    let connect = || {
+        let (near, far) = duplex(1 << 20);
+        let (seat, place) = (seat.clone(), places.take().unwrap());
+        let serving = async move {
+            serve(seat, far, 1).await;
+            drop(place);
+        };
+        (near, tokio::spawn(serving))
+    };
+    let (near, envoy) = connect();
+    let (mut client, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    let (near, polite) = connect();
+    let (_idle, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    let (mut rude, silent) = connect(); // and answers no good-bye
+    rude.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+
+    let mut came = Vec::new();
+    for others in [polite, silent] {
+        assert!(places.take().is_none());
+        let since = Instant::now();
+        while !others.is_finished() {
+            call(&mut client, 31).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        let within = bounds::ASKS_WITHIN + bounds::ROOM_WITHIN + Duration::from_millis(200);
+        assert!(since.elapsed() <= within, "{:?}", since.elapsed());
+        came.push(places.take().unwrap());
+        // Asked again for as long as it may take to be found idle.
+        for _ in 0..20 {
+            call(&mut client, 31).await;
+            sleep(bounds::IDLE_AFTER / 10).await;
+        }
+        assert!(!envoy.is_finished());
+    }
+
+    let since = Instant::now();
+    assert!(places.take().is_none());
+    envoy.await.unwrap();
+    assert!(since.elapsed() <= 2 * bounds::IDLE_AFTER + bounds::ROOM_WITHIN, "{:?}", since.elapsed());
+}
+
 #[test]
 fn ages_differ_by_at_most_a_tenth_and_fall_evenly() {
     let ages: Vec<_> = (0..10).map(|number| age(Duration::from_secs(1_000), number).as_secs()).collect();
@@ -341,6 +391,7 @@ async fn seat(size: usize, drain: watch::Receiver<bool>) -> Seat<Constant, Silen
         routes: Health::not_serving().await.routes(),
         settings: Settings::default(),
         room: Room::default(),
+        places: Arc::new(Places::new(1)),
         working: Arc::default(),
         sheds: Arc::default(),
         drain,

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName},
 };
 
 use super::{Away, files};
@@ -15,6 +15,7 @@ use crate::{
     bounds::TLS_FILE_MAX_BYTES,
     pem::{Fingerprint, PemError, PemFile, fingerprint, trusted_by_this_machine},
     store_address::{Server, TlsFiles},
+    tls_client::{self, TlsClientError},
 };
 
 /// How connections are encrypted. The certificate of a server must bear the name, or the address, by which it is
@@ -70,14 +71,8 @@ impl Tls {
             Some(ca) => Arc::new(ca.trusted()?),
             None => Arc::clone(&self.machine),
         };
-        // Named, not found: where two providers are compiled in, rustls would not know which, and panic.
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(|why| Away::Tls(why.to_string().into()))?;
-        let builder = builder.with_root_certificates(trusted);
-        let Some((certificate, key)) = &contents.client else { return Ok(builder.with_no_client_auth()) };
-        let chain = certificate.certificates()?;
-        let private = key.private_key()?;
-        builder.with_client_auth_cert(chain, private).map_err(|why| key.blame(why).into())
+        let own = contents.client.as_ref().map(|(certificate, key)| (certificate, key));
+        Ok(tls_client::configuration(trusted, own)?)
     }
 }
 
@@ -134,6 +129,12 @@ async fn read(path: &Path) -> Result<PemFile, Away> {
 /// A file that will not do.
 impl From<PemError> for Away {
     fn from(error: PemError) -> Self {
+        TlsClientError::from(error).into()
+    }
+}
+
+impl From<TlsClientError> for Away {
+    fn from(error: TlsClientError) -> Self {
         Self::Tls(error.to_string().into())
     }
 }
