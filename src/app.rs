@@ -95,7 +95,6 @@ async fn serve(settings: &Settings, log: Log) -> anyhow::Result<()> {
     // Everything is bound before anything is served: a port that is taken is said at once.
     let ports = Ports::bind(settings).await?;
     let token = secrets::admin_token(settings, ports.admin()?.ip())?;
-    let usage_secret = secrets::usage_secret(settings)?;
     let (listener, certificates) = listen(settings, clock, &telemetry).await?;
     info!(
         grpc = %listener.address()?,
@@ -108,6 +107,7 @@ async fn serve(settings: &Settings, log: Log) -> anyhow::Result<()> {
         "listening"
     );
 
+    let usage_secret = secrets::usage_secret(settings)?;
     // What was known before: counters, orders, rules.
     let state = state::directory(&settings.state);
     let (hash_key, kept) = keep::restore(settings.snapshot, state.clone(), &store, clock, &telemetry).await?;

@@ -42,7 +42,7 @@ pub struct Tls {
 /// A connection to a service.
 #[derive(Debug)]
 pub struct Side {
-    address: String,
+    name: Name,
     client: RateLimitServiceClient<Channel>,
 }
 
@@ -60,7 +60,8 @@ impl Side {
             None if address.starts_with("unix:") => address.to_owned(),
             None => format!("http://{address}"),
         };
-        let endpoint = Endpoint::from_shared(url).map_err(|error| unreachable(address, &error))?;
+        let name = Name { address: address.to_owned(), may_want_a_certificate: by_tls.is_some() && tls.own.is_none() };
+        let endpoint = Endpoint::from_shared(url).map_err(|error| name.unreachable(&error))?;
         let endpoint = endpoint.connect_timeout(ANSWER_DEADLINE);
         let channel = match by_tls {
             Some(host_and_port) => {
@@ -69,8 +70,8 @@ impl Side {
             }
             None => endpoint.connect().await,
         };
-        let channel = channel.map_err(|error| unreachable(address, &error))?;
-        Ok(Self { address: address.to_owned(), client: RateLimitServiceClient::new(channel) })
+        let channel = channel.map_err(|error| name.unreachable(&error))?;
+        Ok(Self { name, client: RateLimitServiceClient::new(channel) })
     }
 
     /// Asks it.
@@ -80,8 +81,8 @@ impl Side {
     /// What it answered instead, or why it could not be asked, for people.
     pub async fn call(&mut self, request: &RateLimitRequest) -> anyhow::Result<RateLimitResponse> {
         self.answer(request).await.map_err(|status| match status.source() {
-            Some(error) => unreachable(&self.address, error),
-            None => anyhow!("{} answers {:?}: {}", self.address, status.code(), status.message()),
+            Some(error) => self.name.unreachable(error),
+            None => anyhow!("{} answers {:?}: {}", self.name.address, status.code(), status.message()),
         })
     }
 
@@ -102,13 +103,24 @@ impl Side {
     }
 }
 
-/// What lies deepest is what is wrong.
-fn unreachable(address: &str, error: &dyn Error) -> anyhow::Error {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+/// What a service is called where it cannot be reached.
+#[derive(Debug)]
+struct Name {
+    address: String,
+    /// It speaks TLS, and was shown none. One that wants it hangs up, and what it says is often lost with the connection.
+    may_want_a_certificate: bool,
+}
+
+impl Name {
+    /// What lies deepest is what is wrong.
+    fn unreachable(&self, error: &dyn Error) -> anyhow::Error {
+        let mut deepest = error;
+        while let Some(source) = deepest.source() {
+            deepest = source;
+        }
+        let hint = if self.may_want_a_certificate { "; if it wants a certificate, show one" } else { "" };
+        anyhow!("cannot reach the service at {}: {deepest}{hint}", self.address)
     }
-    anyhow!("cannot reach the service at {address}: {deepest}")
 }
 
 /// Opens connections by TLS.

@@ -35,7 +35,7 @@ fn a_service_is_asked_by_hand_over_tls_and_what_keeps_us_out_is_said() {
 
     let unreachable = format!("cannot reach the service at {by_tls}: ");
     for (arguments, said, why) in [
-        (&[call, &["--at", &by_tls], trusted, named][..], &*unreachable, "CertificateRequired"),
+        (&[call, &["--at", &by_tls], trusted, named][..], &*unreachable, "; if it wants a certificate, show one"),
         (&[call, &["--at", &by_tls], trusted, shown], &unreachable, "not valid for name \"127.0.0.1\""),
         (&[call, &["--at", &by_tls, "--tls-ca-file", "ca"], named, shown], &unreachable, "UnknownIssuer"),
         (&[call, &["--at", &by_tls, "--tls-ca-file", "none"]], "none: ", "No such file"),

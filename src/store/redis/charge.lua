@@ -4,8 +4,8 @@
 --
 -- KEYS  the counters and blocks that the request meets, each once
 -- ARGV  either what is asked: a MessagePack list of whole numbers, see `ask.rs`; or, where each charge takes as much of a
---       PLAIN window of its own and nothing else is asked, the hits, each limit, and the length of each's windows in
---       milliseconds
+--       PLAIN window of its own and nothing else is asked, the hits, each limit, and a JSON list of the lengths of their
+--       windows in milliseconds: an argument costs, and they are only wanted where a window begins
 --
 -- Lua's numbers are doubles: whole numbers are exact below 2^53, and nothing here is let grow beyond.
 --
@@ -30,7 +30,7 @@ if ARGV[2] then
   -- The usual request fits: so each charge is taken, and given back where that was too much. Then nothing has happened,
   -- and it is decided at length.
   local KEYS, ARGV, try = KEYS, ARGV, redis.pcall
-  local keys, hits, fresh, taken, now = #KEYS, ARGV[1], tonumber(ARGV[1]), {}, nil
+  local keys, hits, fresh, taken, now, lengths_ms = #KEYS, ARGV[1], tonumber(ARGV[1]), {}, nil, nil
   for seat = 1, keys do
     local used = try('INCRBY', KEYS[seat], hits)
     if type(used) == 'table' or used < fresh or used > tonumber(ARGV[1 + seat]) then
@@ -49,7 +49,8 @@ if ARGV[2] then
         local time = call('TIME')
         now = time[1] * 1000000 + time[2]
       end
-      local now_ms, length_ms = math.floor(now / 1000), tonumber(ARGV[1 + keys + seat])
+      lengths_ms = lengths_ms or cjson.decode(ARGV[2 + keys])
+      local now_ms, length_ms = math.floor(now / 1000), lengths_ms[seat]
       call('PEXPIREAT', KEYS[seat], now_ms - now_ms % length_ms + length_ms)
     end
     taken[seat] = used
@@ -63,8 +64,9 @@ if ARGV[2] then
     return taken
   end
   asked = { 0, 0, 0, keys, 0 }
+  lengths_ms = lengths_ms or cjson.decode(ARGV[2 + keys])
   for seat = 1, keys do
-    local count, length = tonumber(ARGV[1 + seat]), ARGV[1 + keys + seat] * 1000
+    local count, length = tonumber(ARGV[1 + seat]), lengths_ms[seat] * 1000
     for _, number in ipairs({ seat, PLAIN, length, length, count, count, 0, fresh, fresh, 0 }) do
       asked[#asked + 1] = number
     end

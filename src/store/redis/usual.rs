@@ -1,6 +1,8 @@
 //! The usual request, for which the script has a short way: each charge takes as many hits from a fixed window of its own,
 //! and nothing else is asked.
 
+use std::fmt::Write as _;
+
 use redis::Cmd;
 use smallvec::SmallVec;
 
@@ -44,9 +46,19 @@ impl Usual {
         for (count, _) in &self.limits {
             command.arg(count);
         }
-        for (_, length) in &self.limits {
-            command.arg(length.0 / 1_000_000);
+        command.arg(self.lengths_ms());
+    }
+
+    /// A JSON list.
+    fn lengths_ms(&self) -> String {
+        let mut list = String::with_capacity(16 * self.limits.len());
+        for (place, (_, length)) in self.limits.iter().enumerate() {
+            list.push(if place == 0 { '[' } else { ',' });
+            // A String takes whatever is written.
+            let _ = write!(list, "{}", length.0 / 1_000_000);
         }
+        list.push(']');
+        list
     }
 }
 
