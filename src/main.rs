@@ -7,8 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // First of all: what is allocated before lies in huge pages already.
-    tallygate::huge_pages::hold_back();
     match tallygate::cli::run() {
         Ok(code) => code,
         Err(error) => {

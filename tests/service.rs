@@ -325,6 +325,20 @@ fn what_keeps_it_from_starting_is_said_in_a_line() {
     }
 }
 
+/// They would be nearly empty: what was allocated before `main` lay in two of them.
+#[test]
+fn a_service_at_rest_has_no_huge_pages_and_is_the_process_that_was_started() {
+    let folder = Folder::with(&[("shop.yaml", RULES)]);
+    let service = Service::start(&folder, &[]);
+    service.until_ready();
+    let told = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", service.id())).unwrap();
+    let huge = told("smaps_rollup");
+    assert!(huge.lines().any(|line| line.split_whitespace().eq(["AnonHugePages:", "0", "kB"])), "{huge}");
+    assert_eq!(told("comm"), "tallygate\n");
+    let words = told("cmdline");
+    assert!(words.starts_with(env!("CARGO_BIN_EXE_tallygate")) && words.contains("\0--grpc\0"), "{words}");
+}
+
 #[test]
 fn settings_are_printed_with_their_source() {
     let folder = Folder::with(&[("t.yaml", "http: 127.0.0.1:1\nadmin: 127.0.0.1:2\ndrain_delay: 3s\n")]);

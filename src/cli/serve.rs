@@ -9,6 +9,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     config::settings::{Compat, LogFormat, Settings},
+    huge_pages,
     store_address::StoreAddress,
     telemetry::log::Log,
 };
@@ -18,6 +19,8 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    // First of all: nothing was done yet that would be done twice.
+    huge_pages::hold_back();
     let settings = super::checked_settings(matches)?;
     let log = Log::default();
     log_to_stderr(&settings, log.clone())?;
