@@ -1,4 +1,4 @@
-//! What a request asks of its counters, as the script reads it: a `MessagePack` list of whole numbers.
+//! What a request asks of its counters, as the script reads it: a [list](super::list) of whole numbers.
 //!
 //! | numbers | what |
 //! |---|---|
@@ -12,9 +12,8 @@
 
 use smallvec::SmallVec;
 
-use super::{Time, usual::plain_length};
+use super::{Time, list::List, usual::plain_length};
 use crate::{
-    bounds::REDIS_COUNT_MAX,
     charge::{Charge, Charges, CounterKey, Role, Way},
     limit::{Algorithm, Calendar, Limit, Window},
     request::Ask,
@@ -88,7 +87,7 @@ pub(super) fn write(charges: &Charges<'_>, seats: &Seats, time: Time, now: Times
     let mut edges = fixed as u64 + 1;
     for (charge, &seat) in charges.list.iter().zip(&seats.of) {
         list.number(u64::from(seat) + 1);
-        list.charge(charge, time, &mut edges);
+        write_charge(charge, time, &mut edges, &mut list);
     }
     for (gate, &seat) in charges.gates.iter().zip(&seats.of[charge_count..]) {
         list.number(u64::from(seat) + 1);
@@ -103,73 +102,38 @@ pub(super) fn write(charges: &Charges<'_>, seats: &Seats, time: Time, now: Times
     }
 }
 
-struct List<'o> {
-    out: &'o mut Vec<u8>,
-}
-
-impl<'o> List<'o> {
-    fn begin(length: usize, out: &'o mut Vec<u8>) -> Self {
-        out.push(0xdd);
-        out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-        Self { out }
-    }
-
-    fn charge(&mut self, charge: &Charge<'_>, time: Time, edges: &mut u64) {
-        let Limit { count, window, algorithm } = charge.limit;
-        self.number(match algorithm {
-            Algorithm::FixedWindow if plain_length(charge.limit, time).is_some() => 3,
-            Algorithm::FixedWindow => 0,
-            Algorithm::SlidingWindow => 1,
-            Algorithm::TokenBucket { .. } => 2,
-        });
-        match window {
-            Window::Length(length) => self.number(micros(*length)),
-            Window::Calendar(_) => {
-                self.negative(*edges);
-                *edges += Calendar::EDGES as u64;
-            }
-        }
-        self.number(micros(window.longest()));
-        self.number(*count);
-        self.number(charge.limit.capacity());
-        self.number(match charge.role {
-            Role::Enforced => 0,
-            Role::Quota => 1,
-            Role::Overdraw => 2,
-            Role::Shadow => 3,
-        });
-        self.number(charge.room_asked());
-        match charge.ask {
-            Ask::Look => self.number(0),
-            Ask::Take(hits) => self.number(hits),
-            Ask::GiveBack(hits) => self.negative(hits),
-        }
-        self.number(u64::from(charge.descriptor));
-    }
-
-    /// A number the script can count to; larger ones become the largest, which no limit has room for.
-    fn number(&mut self, number: u64) {
-        let number = number.min(REDIS_COUNT_MAX);
-        match u8::try_from(number) {
-            Ok(small @ 0..=0x7f) => self.out.push(small),
-            _ => match u32::try_from(number) {
-                Ok(number) => {
-                    self.out.push(0xce);
-                    self.out.extend_from_slice(&number.to_be_bytes());
-                }
-                Err(_) => {
-                    self.out.push(0xcf);
-                    self.out.extend_from_slice(&number.to_be_bytes());
-                }
-            },
+/// Writes one charge; calendars' edges begin at the place `edges`.
+fn write_charge(charge: &Charge<'_>, time: Time, edges: &mut u64, list: &mut List<'_>) {
+    let Limit { count, window, algorithm } = charge.limit;
+    list.number(match algorithm {
+        Algorithm::FixedWindow if plain_length(charge.limit, time).is_some() => 3,
+        Algorithm::FixedWindow => 0,
+        Algorithm::SlidingWindow => 1,
+        Algorithm::TokenBucket { .. } => 2,
+    });
+    match window {
+        Window::Length(length) => list.number(micros(*length)),
+        Window::Calendar(_) => {
+            list.negative(*edges);
+            *edges += Calendar::EDGES as u64;
         }
     }
-
-    fn negative(&mut self, number: u64) {
-        let number = number.min(REDIS_COUNT_MAX).cast_signed();
-        self.out.push(0xd3);
-        self.out.extend_from_slice(&(-number).to_be_bytes());
+    list.number(micros(window.longest()));
+    list.number(*count);
+    list.number(charge.limit.capacity());
+    list.number(match charge.role {
+        Role::Enforced => 0,
+        Role::Quota => 1,
+        Role::Overdraw => 2,
+        Role::Shadow => 3,
+    });
+    list.number(charge.room_asked());
+    match charge.ask {
+        Ask::Look => list.number(0),
+        Ask::Take(hits) => list.number(hits),
+        Ask::GiveBack(hits) => list.negative(hits),
     }
+    list.number(u64::from(charge.descriptor));
 }
 
 fn micros(length: Nanos) -> u64 {

@@ -4,8 +4,8 @@
 --
 -- KEYS  the counters and blocks that the request meets, each once
 -- ARGV  either what is asked: a MessagePack list of whole numbers, see `ask.rs`; or, where each charge takes as much of a
---       PLAIN window of its own and nothing else is asked, the hits, each limit, and a JSON list of the lengths of their
---       windows in milliseconds: an argument costs, and they are only wanted where a window begins
+--       PLAIN window of its own and nothing else is asked, the hits, and such a list: each limit, and then the length of
+--       each window in milliseconds
 --
 -- Lua's numbers are doubles: whole numbers are exact below 2^53, and nothing here is let grow beyond.
 --
@@ -29,16 +29,19 @@ local asked
 if ARGV[2] then
   -- The usual request fits: so each charge is taken, and given back where that was too much. Then nothing has happened,
   -- and it is decided at length.
-  local KEYS, ARGV, try = KEYS, ARGV, redis.pcall
-  local keys, hits, fresh, taken, now, lengths_ms = #KEYS, ARGV[1], tonumber(ARGV[1]), {}, nil, nil
+  local KEYS, try, tonumber = KEYS, redis.pcall, tonumber
+  local keys, hits, now = #KEYS, ARGV[1], nil
+  -- Each limit, until the hits that its key holds now take the place: another table would cost.
+  local fresh, taken = tonumber(hits), cmsgpack.unpack(ARGV[2])
   for seat = 1, keys do
-    local used = try('INCRBY', KEYS[seat], hits)
-    if type(used) == 'table' or used < fresh or used > tonumber(ARGV[1 + seat]) then
-      taken[seat] = type(used) == 'number' and used or nil
-      for back, used_then in ipairs(taken) do
-        if used_then == fresh then
+    -- Of an error there is no number.
+    local used = tonumber(try('INCRBY', KEYS[seat], hits))
+    if not used or used < fresh or used > taken[seat] then
+      taken[seat] = used
+      for back = 1, seat do
+        if taken[back] == fresh then
           call('DEL', KEYS[back])
-        else
+        elseif taken[back] then
           call('DECRBY', KEYS[back], hits)
         end
       end
@@ -49,8 +52,7 @@ if ARGV[2] then
         local time = call('TIME')
         now = time[1] * 1000000 + time[2]
       end
-      lengths_ms = lengths_ms or cjson.decode(ARGV[2 + keys])
-      local now_ms, length_ms = math.floor(now / 1000), lengths_ms[seat]
+      local now_ms, length_ms = math.floor(now / 1000), taken[keys + seat]
       call('PEXPIREAT', KEYS[seat], now_ms - now_ms % length_ms + length_ms)
     end
     taken[seat] = used
@@ -60,13 +62,13 @@ if ARGV[2] then
     if keys == 1 and not now then
       return taken[1]
     end
-    taken[keys + 1] = now
+    taken[keys + 1], taken[keys + 2] = now, nil
     return taken
   end
   asked = { 0, 0, 0, keys, 0 }
-  lengths_ms = lengths_ms or cjson.decode(ARGV[2 + keys])
+  local limits = cmsgpack.unpack(ARGV[2])
   for seat = 1, keys do
-    local count, length = tonumber(ARGV[1 + seat]), lengths_ms[seat] * 1000
+    local count, length = limits[seat], limits[keys + seat] * 1000
     for _, number in ipairs({ seat, PLAIN, length, length, count, count, 0, fresh, fresh, 0 }) do
       asked[#asked + 1] = number
     end

@@ -2,7 +2,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | what a request asks, as the script reads it | `ask`; `usual`, where the script has a short way |
+//! | what a request asks, as the script reads it | `ask`; `usual`, where the script has a short way; each a `list` |
 //! | the script: decides and charges in one atomic step | `charge.lua`, sent by `script` |
 //! | which keys it meets | `key`; several groups of them where a domain is `spread` over a cluster, and `give_back.lua` |
 //! | the call | `charging` |
@@ -30,6 +30,7 @@ mod files;
 mod follow;
 mod key;
 mod link;
+mod list;
 mod node;
 mod place;
 mod replicas;

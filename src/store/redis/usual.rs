@@ -1,12 +1,10 @@
 //! The usual request, for which the script has a short way: each charge takes as many hits from a fixed window of its own,
 //! and nothing else is asked.
 
-use std::fmt::Write as _;
-
 use redis::Cmd;
 use smallvec::SmallVec;
 
-use super::{Time, ask::Seats};
+use super::{Time, ask::Seats, list::List};
 use crate::{
     bounds::REDIS_COUNT_MAX,
     charge::{Charges, Role, Way},
@@ -40,25 +38,18 @@ impl Usual {
         Some(Self { hits, limits })
     }
 
-    /// Writes what the script's short way reads, instead of what is asked at length.
+    /// Writes what the script's short way reads, instead of what is asked at length: the hits, and a [list](super::list) of
+    /// each limit and then the length of each window in milliseconds.
     pub fn write(&self, command: &mut Cmd) {
-        command.arg(self.hits);
+        let mut asked = Vec::with_capacity(5 + 18 * self.limits.len());
+        let mut list = List::begin(2 * self.limits.len(), &mut asked);
         for (count, _) in &self.limits {
-            command.arg(count);
+            list.number(*count);
         }
-        command.arg(self.lengths_ms());
-    }
-
-    /// A JSON list.
-    fn lengths_ms(&self) -> String {
-        let mut list = String::with_capacity(16 * self.limits.len());
-        for (place, (_, length)) in self.limits.iter().enumerate() {
-            list.push(if place == 0 { '[' } else { ',' });
-            // A String takes whatever is written.
-            let _ = write!(list, "{}", length.0 / 1_000_000);
+        for (_, length) in &self.limits {
+            list.number(length.0 / 1_000_000);
         }
-        list.push(']');
-        list
+        command.arg(self.hits).arg(asked);
     }
 }
 
