@@ -302,7 +302,6 @@ async fn when_places_are_scarce_who_asks_nothing_makes_room_and_who_asks_stays()
         assert!(!envoy.is_finished());
     }
 
-    let since = Instant::now();
     assert!(places.take().is_none());
     let within = 2 * bounds::IDLE_AFTER + bounds::ROOM_WITHIN;
     timeout(within, envoy).await.expect("who asks no more makes room too").unwrap();
